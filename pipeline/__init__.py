@@ -1,0 +1,1 @@
+"""From a lumen to FFR: surface, anatomy, mesh, flow, report."""

@@ -1,0 +1,1 @@
+"""Centrelines, cross-sections, ends and lesions of a lumen surface."""

@@ -1,0 +1,201 @@
+"""The case: every choice of one run, read from one YAML file and checked before anything starts.
+
+Clinical units, each with the unit in its name. Presets and examples: ``configs/``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from meshing.options import MeshOptions
+from solver.problem import Element, SteadyOptions
+
+Point = tuple[float, float, float]
+
+
+class Section(BaseModel):
+    """Base of every section: immutable, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SurfaceInput(Section):
+    """A lumen surface (STL, VTP, PLY, OBJ), closed or with open ends."""
+
+    kind: Literal["surface"] = "surface"
+    path: Path
+    unit: Literal["mm", "cm", "m"] = "mm"
+    caps: dict[str, Path] = Field(
+        default_factory=dict, description="cap patches by vessel-end name; found from the surface if absent"
+    )
+
+
+class LabelInput(Section):
+    """A label map (NIfTI, NRRD, MHA)."""
+
+    kind: Literal["labels"] = "labels"
+    path: Path
+    label: int | None = Field(default=None, ge=1, description="lumen label; every non-zero voxel if absent")
+
+
+class PhantomStenosis(Section):
+    """One stenosis of a phantom tree."""
+
+    branch: str = Field(description="segment, e.g. LAD")
+    position: float = Field(ge=0, le=1, description="throat, as a fraction of the segment's length")
+    diameter_reduction: float = Field(ge=0, lt=0.95)
+    length_mm: float = Field(gt=0, le=60)
+    eccentricity: float = Field(default=0.0, ge=0, le=1, description="0 concentric; 1 one wall untouched")
+
+
+class PhantomInput(Section):
+    """A coronary tree of the phantom generator."""
+
+    kind: Literal["phantom"] = "phantom"
+    tree: Literal["left", "right"] = "left"
+    seed: int = Field(default=0, ge=0)
+    inlet_diameter_mm: float | None = Field(default=None, gt=1, le=8, description="drawn from the seed if absent")
+    min_diameter_mm: float = Field(default=1.5, gt=0.5, le=4, description="branches end at this diameter")
+    side_branches: int = Field(default=2, ge=0, le=6, description="diagonals and marginals in all")
+    stenoses: tuple[PhantomStenosis, ...] = ()
+    voxel_mm: float | None = Field(
+        default=None, ge=0.1, le=2, description="go through a label map of this voxel size; exact surface if absent"
+    )
+
+
+Input = Annotated[SurfaceInput | LabelInput | PhantomInput, Field(discriminator="kind")]
+
+
+class SurfaceOptions(Section):
+    """Label map to surface, and repair."""
+
+    repair: bool = Field(default=True, description="mend small holes, duplicate and degenerate triangles")
+    keep: Literal["largest", "error"] = Field(
+        default="largest", description="several bodies: keep the largest and report, or refuse"
+    )
+    smoothing: float = Field(default=1.0, ge=0, le=4, description="sub-voxel smoothing [voxels]")
+
+
+class AnatomyOptions(Section):
+    """Ends, flow extensions, lesions."""
+
+    inlet: str | Point | None = Field(
+        default=None, description="name of a cap, or a point near it [mm]; the largest end if absent"
+    )
+    names: dict[str, Point] = Field(
+        default_factory=dict, description="vessel-end names by a point near each [mm]; outlet_1.. if absent"
+    )
+    end_clip_diameters: float = Field(
+        default=0.7, ge=0, le=5, description="cut this far from a closed (capless) end [diameters]"
+    )
+    inlet_extension_diameters: float = Field(default=3.0, ge=0, le=20)
+    outlet_extension_diameters: float = Field(default=3.0, ge=0, le=20)
+    min_diameter_stenosis: float = Field(default=0.25, gt=0, lt=1, description="report narrowings from this on")
+
+
+class RestingFlow(Section):
+    """Resting flow of the tree; give one of the sources, or let the lumen volume decide."""
+
+    flow_mL_per_min: float | None = Field(default=None, gt=0, le=600)
+    myocardial_mass_g: float | None = Field(
+        default=None, gt=20, le=800, description="mass supplied by this tree"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> RestingFlow:
+        if self.flow_mL_per_min is not None and self.myocardial_mass_g is not None:
+            raise ValueError("give flow_mL_per_min or myocardial_mass_g, not both")
+        return self
+
+
+class OutletOverride(Section):
+    """Overrides of one outlet; give at most one."""
+
+    resistance_mmHg_s_per_mL: float | None = Field(default=None, ge=0)
+    resting_flow_mL_per_min: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one(self) -> OutletOverride:
+        if self.resistance_mmHg_s_per_mL is not None and self.resting_flow_mL_per_min is not None:
+            raise ValueError("give resistance_mmHg_s_per_mL or resting_flow_mL_per_min, not both")
+        return self
+
+
+class Physiology(Section):
+    """Pressure, flow, flow split and hyperaemia; formulas and sources in `pipeline.physiology`."""
+
+    mean_aortic_pressure_mmHg: float | None = Field(default=None, gt=30, lt=200)
+    systolic_mmHg: float | None = Field(default=None, gt=50, lt=280)
+    diastolic_mmHg: float | None = Field(default=None, gt=20, lt=180)
+    resting: RestingFlow = RestingFlow()
+    flow_split_exponent: float = Field(default=7 / 3, ge=1, le=4)
+    hyperaemic_resistance_factor: float = Field(
+        default=0.24, gt=0, le=1, description="hyperaemic over resting resistance; 1 = rest"
+    )
+    distal_pressure_mmHg: float = Field(default=5.0, ge=0, lt=60)
+    outlets: dict[str, OutletOverride] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _pressures(self) -> Physiology:
+        given = (self.systolic_mmHg is not None, self.diastolic_mmHg is not None)
+        if given[0] != given[1]:
+            raise ValueError("give both systolic_mmHg and diastolic_mmHg, or neither")
+        if self.systolic_mmHg is not None and self.diastolic_mmHg is not None:
+            if self.mean_aortic_pressure_mmHg is not None:
+                raise ValueError("give mean_aortic_pressure_mmHg or systolic and diastolic, not both")
+            if self.systolic_mmHg <= self.diastolic_mmHg:
+                raise ValueError("systolic_mmHg must be above diastolic_mmHg")
+        return self
+
+
+class Inlet(Section):
+    """Mean aortic pressure (hyperaemia, the default) or a prescribed flow."""
+
+    kind: Literal["pressure", "flow"] = "pressure"
+    flow_mL_per_min: float | None = Field(default=None, gt=0, le=1000, description="with kind: flow")
+
+    @model_validator(mode="after")
+    def _flow_given(self) -> Inlet:
+        if (self.kind == "flow") != (self.flow_mL_per_min is not None):
+            raise ValueError("flow_mL_per_min goes with kind: flow, and only with it")
+        return self
+
+
+class Blood(Section):
+    """Newtonian blood."""
+
+    density_kg_per_m3: float = Field(default=1060.0, gt=900, lt=1200)
+    viscosity_mPa_s: float = Field(default=3.5, gt=0.5, lt=20)
+
+
+class SolverOptions(Section):
+    """Discretisation and machine."""
+
+    element: Element = Field(default="P2-P2", description="P2-P2 reference, P1-P1 preview, P2-P1 cross-check")
+    ranks: int | None = Field(default=None, ge=1, le=1024, description="MPI ranks; all physical cores if absent")
+    steady: SteadyOptions = SteadyOptions()
+
+
+class Report(Section):
+    """What the report shows."""
+
+    title: str | None = None
+    threshold: float = Field(default=0.80, gt=0, lt=1, description="line in the pull-back curves")
+
+
+class Case(Section):
+    """One vessel and one set of modelling choices."""
+
+    name: str = Field(default="case", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    input: Input
+    surface: SurfaceOptions = SurfaceOptions()
+    anatomy: AnatomyOptions = AnatomyOptions()
+    mesh: MeshOptions = MeshOptions()
+    physiology: Physiology = Physiology()
+    inlet: Inlet = Inlet()
+    blood: Blood = Blood()
+    solver: SolverOptions = SolverOptions()
+    report: Report = Report()

@@ -1,0 +1,118 @@
+"""The flow problem and the flow result: what `python -m solver problem.json` reads and writes. SI units.
+
+A problem folder after a solve holds ``problem.json``, ``flow.json`` (`FlowResult`) and ``fields.h5``:
+datasets ``velocity (n, 3)`` [m/s], ``pressure (n,)`` [Pa] and ``wall_shear_stress (n, 3)`` [Pa] (zero off
+the wall), one row a node of ``mesh.h5`` in its numbering.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from meshing.errors import InputError
+from solver.inlets import Inlet
+from solver.outlets import Outlet
+from solver.rheology import Rheology
+
+Element = Literal["P1-P1", "P2-P2", "P2-P1"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SteadyOptions(_Frozen):
+    """How a steady state is sought. Defaults need no tuning; see docs/theory."""
+
+    tolerance: float = Field(default=1e-8, gt=0, description="nonlinear residual relative to the first")
+    max_steps: int = Field(default=80, ge=1, description="pseudo-time steps before time marching")
+    linear_tolerance: float = Field(default=1e-3, gt=0, description="relative, of each linear solve")
+    max_linear_iterations: int = Field(default=400, ge=1)
+    march_flow_throughs: float = Field(default=3.0, gt=0, description="time-averaging window")
+
+
+class FlowProblem(_Frozen):
+    """One flow computation.
+
+    Attributes:
+        mesh: ``mesh.json`` of a `meshing.vessel.VesselMesh`; relative to the problem file.
+    """
+
+    mesh: Path
+    element: Element = "P2-P2"
+    density: float = Field(default=1060.0, gt=0, description="[kg m^-3]")
+    rheology: Rheology
+    inlet: Inlet
+    outlets: dict[str, Outlet]
+    backflow_beta: float = Field(default=0.5, ge=0, le=1, description="backflow stabilisation, on open faces")
+    steady: SteadyOptions = SteadyOptions()
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read ``problem.json``; a relative mesh path is taken from its folder.
+
+        Raises:
+            InputError: The file is missing, is not JSON, or a value is out of range.
+        """
+        try:
+            problem = cls.model_validate(json.loads(path.read_text()))
+        except (OSError, ValueError, ValidationError) as error:
+            raise InputError(
+                file=path,
+                wanted="a flow problem (see solver.problem.FlowProblem)",
+                got=str(error),
+                remedy="write it with FlowProblem.save, or run: ffr3d run CASE --from solve",
+            ) from error
+        return problem.model_copy(update={"mesh": (path.parent / problem.mesh).resolve()})
+
+    def save(self, path: Path) -> None:
+        """Write ``problem.json``."""
+        path.write_text(self.model_dump_json(indent=2))
+
+
+class PatchFlow(_Frozen):
+    """What passes through one open patch."""
+
+    Q: float = Field(description="flow out of the domain [m^3 s^-1]")
+    p: float = Field(description="mean pressure over the patch [Pa]")
+    area: float = Field(description="[m^2]")
+    residual: float = Field(default=0.0, description="|p - p0 - R Q| of the outlet model [Pa]")
+
+
+class FlowResult(_Frozen):
+    """Numbers of a finished computation (the fields are in ``fields.h5``).
+
+    Attributes:
+        status: ``converged``; ``time-averaged`` where no steady state exists.
+        history: One row a nonlinear step: residual, step size, linear iterations, flows.
+    """
+
+    status: Literal["converged", "time-averaged"]
+    element: Element
+    ranks: int
+    dofs: int
+    cells: int
+    steps: int
+    linear_iterations: int
+    residual: float = Field(description="final nonlinear residual relative to the first")
+    mass_balance: float = Field(description="|sum Q| / Q_in")
+    inlet: str
+    patches: dict[str, PatchFlow]
+    scales: dict[str, float] = Field(description="reference length [m], velocity [m/s], pressure [Pa]")
+    seconds: dict[str, float] = Field(default_factory=dict, description="wall time by phase")
+    peak_memory_GiB: float = Field(default=0.0, description="sum of the ranks' peak resident memory")
+    history: list[dict[str, Any]] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read ``flow.json``."""
+        return cls.model_validate_json(path.read_text())
+
+    def save(self, path: Path) -> None:
+        """Write ``flow.json``."""
+        path.write_text(self.model_dump_json(indent=2))
