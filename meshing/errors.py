@@ -24,16 +24,14 @@ class InputError(ValueError):
     def _text(self) -> str:
         where = ", ".join(part for part in (self.file, self.field) if part)
         head = f"{where}: " if where else ""
-        return f"{head}wanted {self.wanted}; got {self.got}. Remedy: {self.remedy}"
+        return f"{head}wanted {self.wanted}; got {self.got.rstrip('.')}\n  remedy: {self.remedy}"
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by keyword (exceptions cross process borders)."""
         return (_rebuild, (self.wanted, self.got, self.remedy, self.file, self.field))
 
 
-def _rebuild(
-    wanted: str, got: str, remedy: str, file: str | None, field: str | None
-) -> InputError:
+def _rebuild(wanted: str, got: str, remedy: str, file: str | None, field: str | None) -> InputError:
     return InputError(wanted=wanted, got=got, remedy=remedy, file=file, field=field)
 
 

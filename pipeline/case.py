@@ -1,4 +1,4 @@
-"""The case: every choice of one run, read from one YAML file and checked before anything starts.
+"""The case: every choice of one run (the file it is read from: `pipeline.case_file`).
 
 Clinical units, each with the unit in its name. Presets and examples: ``configs/``.
 """
@@ -29,7 +29,8 @@ class SurfaceInput(Section):
     path: Path
     unit: Literal["mm", "cm", "m"] = "mm"
     caps: dict[str, Path] = Field(
-        default_factory=dict, description="cap patches by vessel-end name; found from the surface if absent"
+        default_factory=dict,
+        description="cap patches by vessel-end name; found from the surface if absent",
     )
 
 
@@ -38,7 +39,9 @@ class LabelInput(Section):
 
     kind: Literal["labels"] = "labels"
     path: Path
-    label: int | None = Field(default=None, ge=1, description="lumen label; every non-zero voxel if absent")
+    label: int | None = Field(
+        default=None, ge=1, description="lumen label; every non-zero voxel if absent"
+    )
 
 
 class PhantomStenosis(Section):
@@ -48,7 +51,9 @@ class PhantomStenosis(Section):
     position: float = Field(ge=0, le=1, description="throat, as a fraction of the segment's length")
     diameter_reduction: float = Field(ge=0, lt=0.95)
     length_mm: float = Field(gt=0, le=60)
-    eccentricity: float = Field(default=0.0, ge=0, le=1, description="0 concentric; 1 one wall untouched")
+    eccentricity: float = Field(
+        default=0.0, ge=0, le=1, description="0 concentric; 1 one wall untouched"
+    )
 
 
 class PhantomInput(Section):
@@ -57,12 +62,19 @@ class PhantomInput(Section):
     kind: Literal["phantom"] = "phantom"
     tree: Literal["left", "right"] = "left"
     seed: int = Field(default=0, ge=0)
-    inlet_diameter_mm: float | None = Field(default=None, gt=1, le=8, description="drawn from the seed if absent")
-    min_diameter_mm: float = Field(default=1.5, gt=0.5, le=4, description="branches end at this diameter")
+    inlet_diameter_mm: float | None = Field(
+        default=None, gt=1, le=8, description="drawn from the seed if absent"
+    )
+    min_diameter_mm: float = Field(
+        default=1.5, gt=0.5, le=4, description="branches end at this diameter"
+    )
     side_branches: int = Field(default=2, ge=0, le=6, description="diagonals and marginals in all")
     stenoses: tuple[PhantomStenosis, ...] = ()
     voxel_mm: float | None = Field(
-        default=None, ge=0.1, le=2, description="go through a label map of this voxel size; exact surface if absent"
+        default=None,
+        ge=0.1,
+        le=2,
+        description="go through a label map of this voxel size; exact surface if absent",
     )
 
 
@@ -72,7 +84,9 @@ Input = Annotated[SurfaceInput | LabelInput | PhantomInput, Field(discriminator=
 class SurfaceOptions(Section):
     """Label map to surface, and repair."""
 
-    repair: bool = Field(default=True, description="mend small holes, duplicate and degenerate triangles")
+    repair: bool = Field(
+        default=True, description="mend small holes, duplicate and degenerate triangles"
+    )
     keep: Literal["largest", "error"] = Field(
         default="largest", description="several bodies: keep the largest and report, or refuse"
     )
@@ -83,17 +97,21 @@ class AnatomyOptions(Section):
     """Ends, flow extensions, lesions."""
 
     inlet: str | Point | None = Field(
-        default=None, description="name of a cap, or a point near it [mm]; the largest end if absent"
+        default=None,
+        description="name of a cap, or a point near it [mm]; the largest end if absent",
     )
     names: dict[str, Point] = Field(
-        default_factory=dict, description="vessel-end names by a point near each [mm]; outlet_1.. if absent"
+        default_factory=dict,
+        description="vessel-end names by a point near each [mm]; outlet_1.. if absent",
     )
     end_clip_diameters: float = Field(
         default=0.7, ge=0, le=5, description="cut this far from a closed (capless) end [diameters]"
     )
     inlet_extension_diameters: float = Field(default=3.0, ge=0, le=20)
     outlet_extension_diameters: float = Field(default=3.0, ge=0, le=20)
-    min_diameter_stenosis: float = Field(default=0.25, gt=0, lt=1, description="report narrowings from this on")
+    min_diameter_stenosis: float = Field(
+        default=0.25, gt=0, lt=1, description="report narrowings from this on"
+    )
 
 
 class RestingFlow(Section):
@@ -145,7 +163,9 @@ class Physiology(Section):
             raise ValueError("give both systolic_mmHg and diastolic_mmHg, or neither")
         if self.systolic_mmHg is not None and self.diastolic_mmHg is not None:
             if self.mean_aortic_pressure_mmHg is not None:
-                raise ValueError("give mean_aortic_pressure_mmHg or systolic and diastolic, not both")
+                raise ValueError(
+                    "give mean_aortic_pressure_mmHg or systolic and diastolic, not both"
+                )
             if self.systolic_mmHg <= self.diastolic_mmHg:
                 raise ValueError("systolic_mmHg must be above diastolic_mmHg")
         return self
@@ -155,7 +175,9 @@ class Inlet(Section):
     """Mean aortic pressure (hyperaemia, the default) or a prescribed flow."""
 
     kind: Literal["pressure", "flow"] = "pressure"
-    flow_mL_per_min: float | None = Field(default=None, gt=0, le=1000, description="with kind: flow")
+    flow_mL_per_min: float | None = Field(
+        default=None, gt=0, le=1000, description="with kind: flow"
+    )
 
     @model_validator(mode="after")
     def _flow_given(self) -> Inlet:
@@ -174,8 +196,12 @@ class Blood(Section):
 class SolverOptions(Section):
     """Discretisation and machine."""
 
-    element: Element = Field(default="P2-P2", description="P2-P2 reference, P1-P1 preview, P2-P1 cross-check")
-    ranks: int | None = Field(default=None, ge=1, le=1024, description="MPI ranks; all physical cores if absent")
+    element: Element = Field(
+        default="P2-P2", description="P2-P2 reference, P1-P1 preview, P2-P1 cross-check"
+    )
+    ranks: int | None = Field(
+        default=None, ge=1, le=1024, description="MPI ranks; all physical cores if absent"
+    )
     steady: SteadyOptions = SteadyOptions()
 
 

@@ -1,5 +1,191 @@
-"""Command line."""
+"""Command line: one verb a stage, and ``ffr3d run`` for all of them.
+
+Exit status: 0 done; 1 a computation ended without a result; 2 bad input. No traceback for either.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from meshing.errors import ComputationError, InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="3D pressure field and FFR of a coronary tree. Research use only. Not a medical device.",
+)
+console = Console(highlight=False)
+
+
+class StageName(StrEnum):
+    """The stages in order."""
+
+    surface = "surface"
+    anatomy = "anatomy"
+    mesh = "mesh"
+    solve = "solve"
+    ffr = "ffr"
+    report = "report"
+
+
+CaseFile = Annotated[
+    Path, typer.Argument(help="Case (.yaml); or a surface or label map, run with all defaults.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="a.b=c", help="Override a key of the case; may be repeated."),
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Run folder [default: runs/<name of the case>]."),
+]
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        from pipeline.manifest import version as number
+
+        console.print(f"ffr3d {number()}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    case: CaseFile,
+    output: Folder = None,
+    overrides: Overrides = None,
+    start: Annotated[
+        StageName | None,
+        typer.Option("--from", help="Run this stage and all after it, fresh or not."),
+    ] = None,
+    stop: Annotated[StageName | None, typer.Option("--to", help="Last stage to run.")] = None,
+) -> None:
+    """From a vessel to its FFR report; finished stages that are still fresh are skipped."""
+    from pipeline.case_file import load
+    from pipeline.run import run as run_stages
+
+    resolved = load(case, overrides or ())
+    folder = output or Path("runs") / resolved.name
+    run_stages(resolved, folder.resolve(), start=start and start.value, stop=stop and stop.value)
+    if (folder / "ffr" / "ffr.json").exists() and stop in (None, "ffr", "report"):
+        _print_ffr(folder)
+    if stop in (None, "report"):
+        console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
+
+
+def _verb(name: str, text: str) -> None:
+    """Add ``ffr3d <stage>``: run up to that stage."""
+
+    def verb(case: CaseFile, output: Folder = None, overrides: Overrides = None) -> None:
+        run(case, output, overrides, None, StageName(name))
+
+    app.command(name, help=text)(verb)
+
+
+_verb("surface", "Run up to the closed lumen surface.")
+_verb("anatomy", "Run up to ends, centrelines, flow extensions and lesions.")
+_verb("mesh", "Run up to the tetrahedral mesh.")
+_verb("solve", "Run up to the flow solution.")
+_verb("ffr", "Run up to the FFR field and its numbers.")
+_verb("report", "Run up to the report (the same as run).")
+
+
+@app.command()
+def check(case: CaseFile, overrides: Overrides = None) -> None:
+    """Report every fault of a case at once; computes nothing."""
+    from pipeline.case_file import load
+
+    console.print(f"{case}: valid (case {load(case, overrides or ()).name!r})", soft_wrap=True)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of the case."""
+    from pipeline.case import Case
+
+    sys.stdout.write(json.dumps(Case.model_json_schema(), indent=2) + "\n")
+
+
+@app.command()
+def phantom(
+    case: CaseFile,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write into.")],
+    voxel_mm: Annotated[
+        float | None,
+        typer.Option(
+            "--voxel-mm", min=0.1, max=2.0, help="Also write a label map of this voxel size."
+        ),
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Write the phantom tree of a case: exact surface, truth, and (with --voxel-mm) a label map."""
+    from pipeline.case import PhantomInput
+    from pipeline.case_file import load
+
+    source = load(case, overrides or ()).input
+    if not isinstance(source, PhantomInput):
+        raise InputError(
+            file=case,
+            field="input.kind",
+            wanted="phantom",
+            got=source.kind,
+            remedy="see configs/demo.yaml for a phantom",
+        )
+    from pipeline.phantom import build, write
+
+    write(build(source), output, voxel_mm if voxel_mm is not None else source.voxel_mm)
+    console.print(f"Phantom: {output}", soft_wrap=True)
+
+
+def _print_ffr(folder: Path) -> None:
+    from pipeline.ffr import summary_rows
+
+    numbers = json.loads((folder / "ffr" / "ffr.json").read_text())
+    for title, header, rows in summary_rows(numbers):
+        table = Table(*header, title=title, title_justify="left")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    console.print(str(numbers["notice"]))
+
+
+def _restore_sigpipe() -> None:
+    """A reader that closes early (``ffr3d schema | head``) is not an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:
-    """Run."""
+    """Run the command line and exit."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        status = app(standalone_mode=False)
+    except (InputError, ComputationError) as error:
+        sys.stdout.flush()
+        sys.stderr.write(f"ffr3d: error: {error}\n")
+        sys.exit(2 if isinstance(error, InputError) else 1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("ffr3d: interrupted; run the same command again to go on\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        _restore_sigpipe()
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,32 @@
+# make demo, make test: all a new user needs. Every target sets up what it needs first (./setup.sh, a second when done).
+PY := .venv/bin/python
+export OMP_NUM_THREADS := 1
+
+.PHONY: demo test check verify bench setup clean help
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+setup: ## the environment in .venv
+	@./setup.sh
+
+demo: setup ## the main job on a bundled case: a phantom tree to its FFR report
+	.venv/bin/ffr3d run configs/demo.yaml --output runs/demo
+
+test: setup ## every test but the long verification
+	$(PY) -m pytest -m "not verify"
+
+check: setup ## what every commit must pass: ruff, mypy, import-linter, fast tests
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PY) -m pytest -q -m "not slow and not verify"
+
+verify: setup ## the long verification: orders, series, acceptance
+	$(PY) -m pytest -m verify -s
+
+bench: setup ## time and memory of each stage
+	$(PY) hpc/bench/stages.py
+
+clean: ## remove what can be made again (not runs/)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info

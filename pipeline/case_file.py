@@ -1,0 +1,168 @@
+"""The case file: one YAML read, overridden, checked as a whole before anything starts, and written back."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from meshing.errors import InputError
+from pipeline.case import Case, Input, PhantomInput, SurfaceInput
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Case:
+    """Read a case, or make the default case of a surface, a label map.
+
+    Args:
+        path: YAML file; or an STL, VTP, PLY, OBJ, NIfTI, NRRD or MHA file, which becomes the input of a case
+            that is otherwise all defaults.
+        overrides: ``"a.b=c"``: the key ``a.b`` takes the YAML value ``c``.
+
+    Returns:
+        The validated, immutable case; relative input paths are made absolute from the case's folder.
+
+    Raises:
+        InputError: With every fault at once: unreadable, unknown or missing keys, values out of range,
+            input files that are not there.
+    """
+    data = _read(path)
+    for text in overrides:
+        _override(data, text)
+    try:
+        case = Case.model_validate(data)
+    except ValidationError as error:
+        raise _faults(path, [_fault(e) for e in error.errors()]) from None
+    case = case.model_copy(update={"input": _absolute(case.input, path.resolve().parent)})
+    missing = [
+        f"{field}: wanted a file; got {file}, which is not there"
+        for field, file in input_files(case).items()
+        if not file.is_file()
+    ]
+    if missing:
+        raise _faults(path, missing)
+    return case
+
+
+def input_files(case: Case) -> dict[str, Path]:
+    """The files a case reads, by the key that names them."""
+    if isinstance(case.input, PhantomInput):
+        return {}
+    files = {"input.path": case.input.path}
+    if isinstance(case.input, SurfaceInput):
+        files |= {f"input.caps.{name}": file for name, file in case.input.caps.items()}
+    return files
+
+
+def dump(case: Case) -> str:
+    """The resolved case as YAML, every default written out."""
+    return yaml.safe_dump(case.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+SURFACE_SUFFIXES = (".stl", ".vtp", ".ply", ".obj")
+LABEL_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    name = path.name.lower()
+    for kind, suffixes in (("surface", SURFACE_SUFFIXES), ("labels", LABEL_SUFFIXES)):
+        if name.endswith(suffixes):
+            stem = re.sub(r"[^A-Za-z0-9._-]", "_", path.name.split(".")[0]) or "case"
+            return {"name": stem, "input": {"kind": kind, "path": path.name}}
+    if not name.endswith((".yaml", ".yml")):
+        raise InputError(
+            file=path,
+            wanted="a case (.yaml), a surface (.stl .vtp .ply .obj) or a label map (.nii .nii.gz .nrrd .mha)",
+            got=f"a file called {path.name!r}",
+            remedy="write a case: README, section The case",
+        )
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(
+            file=path,
+            wanted="a readable YAML file",
+            got=" ".join(str(error).split()),
+            remedy="mend the file; examples are in configs/",
+        ) from None
+    if not isinstance(data, dict):
+        raise InputError(
+            file=path,
+            wanted="a YAML mapping (name: ..., input: ...)",
+            got=type(data).__name__,
+            remedy="start from an example in configs/",
+        )
+    return data
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.split(".")):
+        raise InputError(
+            field=f"--set {text}",
+            wanted="a.b=value",
+            got=text,
+            remedy="e.g. --set mesh.elements_per_diameter=6",
+        )
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = data.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise InputError(
+                field=f"--set {text}",
+                wanted=f"a section at {parent!r}",
+                got=f"the value {child!r}",
+                remedy="see ffr3d schema for the keys",
+            )
+        data = child
+    try:
+        data[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(
+            field=f"--set {text}",
+            wanted="a YAML value",
+            got=" ".join(str(error).split()),
+            remedy="quote the value for the shell, e.g. --set 'anatomy.inlet=[1.0, 2.0, 3.0]'",
+        ) from None
+
+
+def _absolute(source: Input, folder: Path) -> Input:
+    if isinstance(source, PhantomInput):
+        return source
+    update: dict[str, Any] = {"path": folder / source.path}
+    if isinstance(source, SurfaceInput):
+        update["caps"] = {name: folder / file for name, file in source.caps.items()}
+    return source.model_copy(update=update)
+
+
+def _fault(error: ErrorDetails) -> str:
+    field = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(error["loc"][-1]), _all_keys(), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"{field}: wanted a known key; got an unknown one{hint}"
+    if error["type"] == "missing":
+        return f"{field}: wanted a value; got none"
+    wanted = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"{field or 'case'}: wanted {wanted}; got {error['input']!r:.80}"
+
+
+def _all_keys() -> list[str]:
+    schema = Case.model_json_schema()
+    tables = [schema, *schema["$defs"].values()]
+    return sorted({key for table in tables for key in table.get("properties", {})})
+
+
+def _faults(path: Path, faults: list[str]) -> InputError:
+    listing = "".join(f"\n  - {fault}" for fault in faults)
+    return InputError(
+        file=path,
+        wanted="a valid case",
+        got=f"{len(faults)} fault{'s' if len(faults) > 1 else ''}:{listing}",
+        remedy="mend these keys; ffr3d schema lists every key with its range",
+    )

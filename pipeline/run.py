@@ -1,0 +1,214 @@
+"""The stages in order: each reads files, writes files, and is skipped when fresh.
+
+Every stage runs in a process of its own (``python -m pipeline.stage``): a crash of a native library ends one stage
+with a message instead of ending the run without one, memory goes back to the system, and its peak is measured.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from meshing.errors import ComputationError, InputError
+from pipeline import manifest
+from pipeline.case import Case
+from pipeline.case_file import dump, input_files
+from pipeline.manifest import Manifest, StageRecord
+
+log = logging.getLogger("ffr3d")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step from files to files.
+
+    Attributes:
+        name: Also the folder it writes into.
+        choices: The part of the case its result depends on.
+        inputs: Files it reads, relative to the run folder (those of the case: `input_files`).
+        outputs: Files that must be there afterwards, relative to the run folder.
+    """
+
+    name: str
+    choices: Callable[[Case], dict[str, Any]]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def _sections(*names: str) -> Callable[[Case], dict[str, Any]]:
+    return lambda case: case.model_dump(mode="json", include=set(names))
+
+
+def _solve_choices(case: Case) -> dict[str, Any]:
+    choices = _sections("physiology", "inlet", "blood", "solver")(case)
+    del choices["solver"]["ranks"]  # results do not depend on it
+    return choices
+
+
+ANATOMY = ("anatomy/vessel.vtp", "anatomy/centerlines.vtp", "anatomy/anatomy.json")
+MESH = ("mesh/mesh.h5", "mesh/mesh.json")
+FLOW = ("solve/fields.h5", "solve/flow.json", "solve/problem.json", "solve/physiology.json")
+FFR = ("ffr/ffr.json", "ffr/centerlines.vtp", "ffr/volume.vtu", "ffr/wall.vtp")
+SURFACE = ("surface/lumen.vtp", "surface/surface.json")
+
+# A CT enters before "surface": imaging and segmentation make the label map that "surface" reads.
+STAGES = (
+    Stage("surface", _sections("input", "surface"), (), SURFACE),
+    Stage("anatomy", _sections("anatomy"), SURFACE, ANATOMY),
+    Stage("mesh", _sections("mesh"), ANATOMY, (*MESH, "mesh/mesh.vtu")),
+    Stage("solve", _solve_choices, (*MESH, ANATOMY[2]), FLOW),
+    Stage("ffr", lambda _: {}, (*ANATOMY, *MESH, *FLOW), FFR),
+    Stage(
+        "report",
+        _sections("report", "name"),
+        (*FFR, *FLOW, *ANATOMY, *MESH, SURFACE[1]),
+        ("report.html",),
+    ),
+)
+STAGE_NAMES = tuple(stage.name for stage in STAGES)
+
+
+def run(case: Case, folder: Path, *, start: str | None = None, stop: str | None = None) -> Manifest:
+    """Bring a run folder up to date.
+
+    Args:
+        case: What to compute.
+        folder: The run folder; made if absent, resumed if not.
+        start: Run this stage and all after it even if fresh.
+        stop: Last stage to run.
+
+    Returns:
+        The ledger.
+
+    Raises:
+        InputError: The input of a stage cannot be used; another run is at work in the folder.
+        ComputationError: A stage ended without a result.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        return _run(case, folder, start, stop)
+
+
+def _run(case: Case, folder: Path, start: str | None, stop: str | None) -> Manifest:
+    manifest.write_atomically(folder / "case.yaml", dump(case))
+    ledger = Manifest.open(folder)
+    ledger.name = case.name
+    last = len(STAGES) if stop is None else STAGE_NAMES.index(stop) + 1
+    forced = len(STAGES) if start is None else STAGE_NAMES.index(start)
+    for number, stage in enumerate(STAGES[:last]):
+        fingerprint, inputs = _fingerprint(stage, case, folder)
+        if number < forced and ledger.fresh(stage.name, fingerprint, folder):
+            log.info("%-8s unchanged, skipped", stage.name)
+            continue
+        ledger.stages.pop(stage.name, None)
+        ledger.save(folder)
+        _prepare(folder / stage.name, fingerprint, wipe=number >= forced)
+        ledger.stages[stage.name] = _execute(stage, folder, fingerprint, inputs)
+        ledger.save(folder)
+    return ledger
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the run folder; the lock goes with the process, however that ends."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                file=folder,
+                wanted="a run folder of its own",
+                got="one in which another ffr3d is at work",
+                remedy="wait for it, or name another folder with --output",
+            ) from None
+        yield
+
+
+def _fingerprint(stage: Stage, case: Case, folder: Path) -> tuple[str, dict[str, str]]:
+    inputs = {name: manifest.sha256(folder / name) for name in stage.inputs}
+    if stage.name == "surface":
+        inputs |= {str(file): manifest.sha256(file) for file in input_files(case).values()}
+    return manifest.fingerprint(stage.choices(case), inputs.values()), inputs
+
+
+def _prepare(folder: Path, fingerprint: str, *, wipe: bool) -> None:
+    """Make the stage's folder; what an interrupted attempt at the same thing left is kept."""
+    marker = folder / ".fingerprint"
+    if folder.exists() and (wipe or not marker.exists() or marker.read_text() != fingerprint):
+        shutil.rmtree(folder)
+    folder.mkdir(exist_ok=True)
+    marker.write_text(fingerprint)
+
+
+def _execute(stage: Stage, folder: Path, fingerprint: str, inputs: dict[str, str]) -> StageRecord:
+    log.info("%-8s started", stage.name)
+    error_file = folder / "error.json"
+    error_file.unlink(missing_ok=True)
+    began = time.monotonic()
+    status, usage = _child([sys.executable, "-m", "pipeline.stage", stage.name, str(folder)])
+    seconds = time.monotonic() - began
+    if status != 0:
+        raise _failure(stage.name, status, error_file)
+    absent = [name for name in stage.outputs if not (folder / name).is_file()]
+    if absent:
+        raise ComputationError(f"stage {stage.name} ended without writing {', '.join(absent)}")
+    log.info("%-8s done in %.1f s", stage.name, seconds)
+    return StageRecord(
+        fingerprint=fingerprint,
+        inputs=inputs,
+        outputs=manifest.hashes((folder / name for name in stage.outputs), folder),
+        finished=manifest.now(),
+        seconds=round(seconds, 2),
+        cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2),
+        peak_memory_GiB=round(usage.ru_maxrss / 2**20, 3),
+    )
+
+
+def _child(command: Sequence[str]) -> tuple[int, Any]:
+    """Run to the end; return the exit status (negative: a signal) and the resource usage of the whole family."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        raise
+    process.returncode = os.waitstatus_to_exitcode(status)  # so that Popen does not wait again
+    return process.returncode, usage
+
+
+def _failure(stage: str, status: int, error_file: Path) -> Exception:
+    if error_file.is_file():
+        error = json.loads(error_file.read_text())
+        error_file.unlink()
+        if error["kind"] == "input":
+            return InputError(**error["fields"])
+        return ComputationError(error["message"])
+    cause = (
+        f"with exit status {status}" if status >= 0 else f"by signal {signal.Signals(-status).name}"
+    )
+    hint = (
+        " (out of memory? make the mesh coarser: mesh.elements_per_diameter)"
+        if status == -9
+        else ""
+    )
+    return ComputationError(f"stage {stage} was ended {cause}{hint}; what it printed is above")
+
+
+def die_with_parent() -> None:
+    """In a new child: ask Linux to end it when its parent is gone, so that no orphan writes into a resumed run."""
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,163 @@
+"""One stage in a process of its own: ``python -m pipeline.stage NAME RUN``; see `pipeline.run`.
+
+Heavy imports stay inside the stage that needs them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from meshing.errors import ComputationError, InputError
+from pipeline.case import Case
+from pipeline.case_file import load
+
+log = logging.getLogger("ffr3d")
+
+
+def surface(folder: Path, case: Case) -> None:
+    """The closed lumen surface."""
+    from pipeline.surface import run
+
+    run(case.input, case.surface, folder / "surface")
+
+
+def anatomy(folder: Path, case: Case) -> None:
+    """Ends, centrelines, flow extensions, lesions."""
+    from pipeline.anatomy import run
+
+    source = folder / "surface"
+    run(source / "lumen.vtp", source / "surface.json", case.anatomy, folder / "anatomy")
+
+
+def mesh(folder: Path, case: Case) -> None:
+    """The tetrahedra."""
+    from meshing.generate import generate
+    from pipeline.anatomy import to_lumen
+
+    generate(to_lumen(folder / "anatomy"), case.mesh, folder / "mesh", _progress("mesh"))
+
+
+def solve(folder: Path, case: Case) -> None:
+    """The flow, under ``mpiexec``."""
+    from pipeline.anatomy.types import Anatomy
+    from pipeline.physiology import flow_problem
+    from pipeline.run import die_with_parent
+
+    target = folder / "solve"
+    problem, record = flow_problem(
+        case, Anatomy.load(folder / "anatomy" / "anatomy.json"), Path("../mesh/mesh.json")
+    )
+    problem.save(target / "problem.json")
+    (target / "physiology.json").write_text(json.dumps(record, indent=2))
+    ranks = case.solver.ranks or physical_cores()
+    status = subprocess.run(
+        [mpiexec(), "-n", str(ranks), sys.executable, "-m", "solver", str(target / "problem.json")],
+        env=mpi_environment(),
+        preexec_fn=die_with_parent,
+        check=False,
+    ).returncode
+    if status == 2:
+        raise InputError(
+            file=target / "problem.json",
+            wanted="a flow problem that the solver accepts",
+            got="the fault printed above",
+            remedy="mend the case as the message says",
+        )
+    if status != 0:
+        raise ComputationError(
+            f"the flow solver ended with exit status {status}; its messages are above, the last good state "
+            f"and the history (if it came so far) in {target}"
+        )
+
+
+def ffr(folder: Path, case: Case) -> None:
+    """The FFR field and its numbers."""
+    from pipeline.ffr import run
+
+    run(folder, case)
+
+
+def report(folder: Path, case: Case) -> None:
+    """Figures and the HTML page."""
+    from pipeline.report import run
+
+    run(folder, case)
+
+
+RUNNERS: dict[str, Callable[[Path, Case], None]] = {
+    "surface": surface,
+    "anatomy": anatomy,
+    "mesh": mesh,
+    "solve": solve,
+    "ffr": ffr,
+    "report": report,
+}
+
+
+def physical_cores() -> int:
+    """Physical cores this process may use (hyper-threads do not speed up a memory-bound solver)."""
+    allowed = os.sched_getaffinity(0)
+    siblings = set()
+    for cpu in allowed:
+        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        siblings.add(path.read_text().strip() if path.exists() else str(cpu))
+    return max(1, len(siblings))
+
+
+def mpiexec() -> str:
+    """The ``mpiexec`` that belongs to this environment's MPI, else the one on PATH.
+
+    Raises:
+        InputError: There is none.
+    """
+    beside = Path(sys.executable).parent / "mpiexec"
+    found = str(beside) if beside.exists() else shutil.which("mpiexec")
+    if found is None:
+        raise InputError(
+            wanted="mpiexec",
+            got="none beside this Python and none on PATH",
+            remedy="run ./setup.sh, or install the MPI that your mpi4py was built with",
+        )
+    return found
+
+
+def mpi_environment() -> dict[str, str]:
+    """Environment of the MPI job: one thread a rank; shared memory transport on one machine."""
+    return {
+        "UCX_TLS": "self,sm,tcp",
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def _progress(name: str) -> Callable[[str], None]:
+    return lambda text: log.info("%-8s %s", name, text)
+
+
+def main(name: str, folder: Path) -> int:
+    """Run one stage; leave the error, if any, in ``RUN/error.json`` for the parent."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        RUNNERS[name](folder, load(folder / "case.yaml"))
+    except InputError as error:
+        fields = {k: getattr(error, k) for k in ("file", "field", "wanted", "got", "remedy")}
+        (folder / "error.json").write_text(json.dumps({"kind": "input", "fields": fields}))
+        return 2
+    except ComputationError as error:
+        (folder / "error.json").write_text(
+            json.dumps({"kind": "computation", "message": str(error)})
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2])))
