@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -165,27 +163,15 @@ def _print_ffr(folder: Path) -> None:
     console.print(str(numbers["notice"]))
 
 
-def _restore_sigpipe() -> None:
-    """A reader that closes early (``ffr3d schema | head``) is not an error."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def main() -> None:
     """Run the command line and exit."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
-        status = app(standalone_mode=False)
+        app()
     except (InputError, ComputationError) as error:
         sys.stdout.flush()
         sys.stderr.write(f"ffr3d: error: {error}\n")
         sys.exit(2 if isinstance(error, InputError) else 1)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
         sys.stderr.write("ffr3d: interrupted; run the same command again to go on\n")
         sys.exit(130)
-    except BrokenPipeError:
-        _restore_sigpipe()
-        sys.exit(1)
-    sys.exit(status if isinstance(status, int) else 0)
