@@ -1,0 +1,177 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from meshing.errors import InputError
+from pipeline.anatomy.types import Anatomy, End
+from pipeline.case import Case
+from pipeline.physiology import flow_problem
+from pipeline.physiology.formulas import flow_shares, resting_flow_from_mass, reynolds
+from solver.problem import FlowProblem
+
+MMHG = 133.322387415
+MESH = Path("../mesh/mesh.json")
+
+
+def end(name, diameter, role="outlet", patch=2):
+    area = math.pi * diameter**2 / 4
+    return End(name, role, patch, (0.0, 0.0, 0.0), (0.0, 0.0, 1.0), area, diameter, 0.0)
+
+
+def anatomy(volume=1857.0, lad=2.0, lcx=3.0):
+    ends = (end("inlet", 4.0, "inlet", 1), end("LAD", lad), end("LCX", lcx, patch=3))
+    return Anatomy(ends, (), volume)
+
+
+def case(**sections):
+    return Case.model_validate({"input": {"kind": "surface", "path": "x.stl"}, **sections})
+
+
+def problem(tree=None, **sections):
+    return flow_problem(case(**sections), tree or anatomy(), MESH)
+
+
+def resistance(solved, outlet):
+    return solved.outlets[outlet].steady()[1]
+
+
+def notes(record):
+    return " ".join(record["notes"])
+
+
+def test_a_case_computed_by_hand():
+    solved, record = problem(
+        physiology={
+            "mean_aortic_pressure_mmHg": 100,
+            "resting": {"flow_mL_per_min": 120},
+            "flow_split_exponent": 2,
+            "hyperaemic_resistance_factor": 0.25,
+            "distal_pressure_mmHg": 10,
+        }
+    )
+    # areas 4 : 9, flow 2 mL/s, pressure drop 90 mmHg
+    lad = 0.25 * 90 / (2 * 4 / 13)
+    assert solved.inlet.model_dump() == {"kind": "pressure", "p": pytest.approx(100 * MMHG)}
+    assert resistance(solved, "LAD") == pytest.approx(lad * MMHG * 1e6)
+    assert resistance(solved, "LCX") == pytest.approx(lad * 4 / 9 * MMHG * 1e6)
+    assert solved.outlets["LAD"].pd == pytest.approx(10 * MMHG)
+    assert solved.mesh == MESH
+    assert record["outlets"][0]["resistance_mmHg_s_per_mL"] == pytest.approx(lad)
+
+
+def test_pressure_from_systole_and_diastole():
+    solved, _ = problem(physiology={"systolic_mmHg": 130, "diastolic_mmHg": 80})
+    assert solved.inlet.p == pytest.approx(100 * MMHG)  # 80 + 0.4 * 50
+
+
+def test_a_default_pressure_is_said_to_be_one():
+    solved, record = problem()
+    assert solved.inlet.p == pytest.approx(93 * MMHG)
+    assert record["inlet"]["mean_aortic_pressure_origin"] == "default"
+    assert "default of 93 mmHg" in notes(record)
+    _, record = problem(physiology={"mean_aortic_pressure_mmHg": 93})
+    assert "default" not in notes(record)
+
+
+def test_volume_leads_to_mass_and_mass_to_flow():
+    _, record = problem()
+    quantities = {q["symbol"]: q["value"] for q in record["quantities"]}
+    assert quantities["M"] == pytest.approx(100.0)  # 1857 mm3 / 18.57 mm3/g
+    assert quantities["Q_rest"] == pytest.approx(160 * (100 / 135) ** 0.75)
+    assert "lumen volume" in notes(record)
+
+
+def test_given_mass_wins_over_the_volume():
+    _, record = problem(physiology={"resting": {"myocardial_mass_g": 135}})
+    quantities = {q["symbol"]: q["value"] for q in record["quantities"]}
+    assert quantities["Q_rest"] == pytest.approx(160.0)
+    assert "V" not in quantities
+
+
+def test_two_left_territories_reproduce_the_measured_hyperaemic_flow():
+    measured, territories = 293 + 204, 50 + 36  # mL/min, g: Fournier et al. 2021
+    assert resting_flow_from_mass(territories) / 0.24 == pytest.approx(measured, rel=0.05)
+
+
+def test_shares_sum_to_one_and_follow_the_exponent():
+    shares = flow_shares([1.0, 2.0, 3.0], 3.0)
+    assert shares == pytest.approx([1 / 36, 8 / 36, 27 / 36])
+
+
+def test_resistance_override_is_taken_as_it_is_and_leaves_the_others():
+    plain, _ = problem()
+    solved, record = problem(
+        physiology={"outlets": {"LAD": {"resistance_mmHg_s_per_mL": 50}}},
+    )
+    assert resistance(solved, "LAD") == pytest.approx(50 * MMHG * 1e6)
+    assert solved.outlets["LCX"] == plain.outlets["LCX"]
+    assert record["outlets"][0]["override"] == "resistance_mmHg_s_per_mL"
+
+
+def test_flow_override_replaces_the_share():
+    solved, _ = problem(physiology={"outlets": {"LCX": {"resting_flow_mL_per_min": 60}}})
+    assert resistance(solved, "LCX") == pytest.approx(0.24 * 88 * MMHG * 1e6)
+
+
+def test_zero_resistance_is_an_open_end():
+    solved, _ = problem(physiology={"outlets": {"LCX": {"resistance_mmHg_s_per_mL": 0}}})
+    assert resistance(solved, "LCX") == 0
+
+
+def test_unknown_outlet_lists_the_names():
+    with pytest.raises(InputError, match=r"physiology.outlets.RCA.*LAD, LCX.*RCA"):
+        problem(physiology={"outlets": {"RCA": {"resting_flow_mL_per_min": 60}}})
+
+
+def test_the_inlet_is_no_outlet():
+    with pytest.raises(InputError, match="inlet"):
+        problem(physiology={"outlets": {"inlet": {"resting_flow_mL_per_min": 60}}})
+
+
+def test_distal_above_aortic_pressure_is_refused():
+    with pytest.raises(InputError, match="distal_pressure_mmHg"):
+        problem(physiology={"mean_aortic_pressure_mmHg": 40, "distal_pressure_mmHg": 45})
+
+
+def test_prescribed_flow_is_in_si():
+    solved, record = problem(inlet={"kind": "flow", "flow_mL_per_min": 300})
+    assert solved.inlet.model_dump() == {"kind": "flow", "Q": pytest.approx(5e-6)}
+    assert record["inlet"]["kind"] == "flow"
+
+
+def test_a_tree_in_the_wrong_unit_is_noticed():
+    _, record = problem(tree=anatomy(volume=1857e3))
+    assert "outside" in notes(record)
+    assert "not a coronary flow" in notes(record)
+
+
+def test_an_ordinary_tree_gives_no_warning_of_that_kind():
+    _, record = problem()
+    assert "outside" not in notes(record)
+    assert "not a coronary flow" not in notes(record)
+
+
+def test_reynolds_of_one_known_pipe():
+    # 3 mm, mean velocity 0.5 m/s, nu 3.3019e-6: Re = 0.5 * 3e-3 / nu
+    flow = 0.5 * math.pi * 1.5e-3**2 * 1e6
+    assert reynolds(flow, 3.0, 1060, 0.0035) == pytest.approx(0.5 * 3e-3 * 1060 / 0.0035)
+
+
+def test_problem_and_record_go_through_files(tmp_path):
+    solved, record = problem()
+    solved.save(tmp_path / "problem.json")
+    back = FlowProblem.load(tmp_path / "problem.json")
+    assert back.outlets == solved.outlets
+    assert back.rheology.viscosity == pytest.approx(0.0035)
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_every_quantity_says_where_it_is_from():
+    for physiology in ({}, {"resting": {"flow_mL_per_min": 100}}):
+        _, record = problem(physiology=physiology)
+        for quantity in record["quantities"]:
+            assert quantity["formula"]
+            assert quantity["unit"]
+            assert quantity["source"] or quantity["formula"].startswith(("given", "measured"))
