@@ -1,0 +1,110 @@
+"""Refuses lumen surfaces that cannot be meshed, with the place."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from meshing.errors import InputError
+from meshing.lumen import LumenSurface
+from meshing.topology import TRIANGLE_EDGES, Floats, Ints, edge_keys, loops
+
+_FLAT = 0.05  # a cap vertex may lie off its plane by this share of the cap's radius
+
+
+def check_surface(surface: LumenSurface) -> None:
+    """Check that a lumen surface is closed, oriented outward and has flat, named caps.
+
+    Raises:
+        InputError: With the fault, its place in millimetres and the remedy.
+    """
+    _check_numbers(surface)
+    _check_closed(surface.points, surface.triangles)
+    _check_caps(surface)
+
+
+def _refuse(wanted: str, got: str, remedy: str) -> InputError:
+    return InputError(field="lumen surface", wanted=wanted, got=got, remedy=remedy)
+
+
+def _check_numbers(surface: LumenSurface) -> None:
+    if not np.isfinite(surface.points).all():
+        raise _refuse("finite coordinates", "NaN or infinity", "repair the surface")
+    radius = surface.radius
+    if len(radius) == 0 or len(radius) != len(surface.centerline) or not np.all(radius > 0):
+        raise _refuse(
+            "a positive inscribed radius at every centreline point",
+            f"{len(surface.centerline)} points, {np.sum(radius > 0)} positive radii",
+            "compute the centrelines again",
+        )
+
+
+def _check_closed(points: Floats, triangles: Ints) -> None:
+    directed = triangles[:, np.array(TRIANGLE_EDGES)].reshape(-1, 2)
+    keys, counts = np.unique(edge_keys(directed), return_counts=True)
+    odd = keys[counts != 2]
+    if len(odd):
+        place = points[[int(odd[0]) >> 32, int(odd[0]) & 0xFFFFFFFF]].mean(axis=0)
+        raise _refuse(
+            "a closed surface, two triangles at every edge",
+            f"{len(odd)} open or branching edges, one at {_mm(place)}",
+            "close holes and remove inner or double triangles (surface repair)",
+        )
+    one_way, times = np.unique((directed[:, 0] << 32) | directed[:, 1], return_counts=True)
+    if np.any(times > 1):
+        place = points[int(one_way[times > 1][0]) >> 32]
+        raise _refuse(
+            "triangles oriented alike", f"flipped triangles near {_mm(place)}", "orient the normals"
+        )
+    a, b, c = (points[triangles[:, k]] for k in range(3))
+    volume = float(np.einsum("kd,kd->", a, np.cross(b, c))) / 6
+    if volume <= 0:
+        raise _refuse("normals outward", f"volume {volume:.4g} mm^3", "flip all triangles")
+
+
+def _check_caps(surface: LumenSurface) -> None:
+    known = {0, *(cap.patch for cap in surface.caps)}
+    found = set(np.unique(surface.patch).tolist())
+    roles = [cap.role for cap in surface.caps]
+    if found != known or roles.count("inlet") != 1 or "outlet" not in roles:
+        raise _refuse(
+            "a wall (0), one inlet and at least one outlet, each with triangles",
+            f"patches {sorted(found)} for caps {sorted(known)} with roles {roles}",
+            "name the vessel ends again",
+        )
+    directed = surface.triangles[:, np.array(TRIANGLE_EDGES)].reshape(-1, 2)
+    patch = np.repeat(surface.patch, 3)
+    wall_keys = edge_keys(directed[patch == 0])
+    for cap in surface.caps:
+        own = directed[patch == cap.patch]
+        _check_rim(surface.points, cap.name, own, own[np.isin(edge_keys(own), wall_keys)])
+
+
+def _check_rim(points: Floats, name: str, own: Ints, rim: Ints) -> None:
+    place = points[np.unique(own)].mean(axis=0)
+    try:
+        count = len(loops(rim))
+    except ValueError:
+        count = 0
+    if count != 1 or len(rim) < 3:
+        raise _refuse(
+            f"cap {name!r} bounded by one closed rim",
+            f"{count or 'a branching'} rim near {_mm(place)}",
+            "cut this end again",
+        )
+    border = points[rim[:, 0]]
+    centre = border.mean(axis=0)
+    a, b = points[rim[:, 0]] - centre, points[rim[:, 1]] - centre
+    normal = np.cross(a, b).sum(axis=0)
+    normal = normal / max(float(np.linalg.norm(normal)), 1e-300)
+    off = float(np.abs((points[np.unique(own)] - centre) @ normal).max())
+    radius = float(np.linalg.norm(a, axis=1).mean())
+    if off > _FLAT * radius:
+        raise _refuse(
+            f"cap {name!r} flat",
+            f"vertices {off:.3g} mm off its plane (radius {radius:.3g} mm) near {_mm(place)}",
+            "cut this end by a plane",
+        )
+
+
+def _mm(point: Floats) -> str:
+    return "(" + ", ".join(f"{value:.2f}" for value in point) + ") mm"

@@ -1,0 +1,250 @@
+"""The rungs a mesh is tried on, in order, and what makes a mesh acceptable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from meshing.curve import CurvedMesh, curve
+from meshing.errors import ComputationError, InputError
+from meshing.lumen import LumenSurface
+from meshing.options import MeshOptions
+from meshing.quality import (
+    CellQuality,
+    cell_quality,
+    elements_across_throats,
+    elements_by_radius,
+    summary,
+)
+from meshing.sizing import Finer, SizeField, size_field
+from meshing.smooth_wall import SmoothWall
+from meshing.surface_mesh import SurfaceMesh, remesh
+from meshing.tetra import TetraMesh, fill, predicted_cells
+from meshing.topology import Floats, Ints
+from meshing.worker import StepFailedError
+
+Progress = Callable[[str], None]
+_ROUNDS = 4  # a rung refines throats that lack elements at most three times
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One way to a mesh.
+
+    Attributes:
+        name: For the report.
+        remesher: Task of `meshing.worker`, or ``"none"``.
+        algorithm: Of Gmsh, ``"hxt"`` or ``"delaunay"``.
+        netgen: Optimise with Netgen.
+        factor: Of all target sizes.
+    """
+
+    name: str
+    remesher: str
+    algorithm: str
+    netgen: bool = False
+    factor: float = 1.0
+
+
+RUNGS = (
+    Rung("mmgs + hxt", "mmgs", "hxt"),
+    Rung("mmgs + delaunay + netgen", "mmgs", "delaunay", netgen=True),
+    Rung("mmgs finer + hxt", "mmgs", "hxt", factor=0.8),
+    Rung("vmtk + delaunay + netgen", "vmtk", "delaunay", netgen=True),
+    Rung("input surface + delaunay + netgen", "none", "delaunay", netgen=True),
+)
+
+
+class RefusedError(RuntimeError):
+    """A finished mesh misses a criterion; the message holds the numbers and the place [mm]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A mesh that passed [mm].
+
+    Attributes:
+        points: Nodes, ``(n, 3)``.
+        cells: ``(m, 4)`` or ``(m, 10)``.
+        facets: Boundary triangles, ``(k, 3)`` or ``(k, 6)``.
+        facet_tags: Patch of each, ``(k,)``.
+        quality: JSON-able numbers.
+    """
+
+    points: Floats
+    cells: Ints
+    facets: Ints
+    facet_tags: Ints
+    quality: dict[str, Any]
+
+
+def climb(
+    surface: LumenSurface,
+    options: MeshOptions,
+    progress: Progress,
+    rungs: tuple[Rung, ...] = RUNGS,
+    limit_s: float | None = None,
+) -> Made:
+    """Try the rungs in order and return the first acceptable mesh.
+
+    Args:
+        surface: The lumen, already checked.
+        options: Sizes and criteria.
+        progress: Told what is being done.
+        rungs: The ladder.
+        limit_s: Time limit of each foreign step [s]; by the predicted number of cells if not given.
+
+    Raises:
+        InputError: The sizes ask for more than ``max_cells``.
+        ComputationError: No rung gave an acceptable mesh.
+    """
+    wall = SmoothWall(surface)
+    history: list[dict[str, Any]] = []
+    for rung in rungs:
+        began = time.monotonic()
+        progress(f"meshing: {rung.name}")
+        try:
+            made = _Attempt(surface, wall, options, rung, limit_s).run()
+        except (StepFailedError, RefusedError) as reason:
+            progress(f"meshing: {rung.name} refused: {reason}")
+            history.append({"rung": rung.name, "outcome": "refused", "reason": str(reason)})
+            continue
+        seconds = time.monotonic() - began
+        progress(f"meshing: {rung.name}: {made.quality['cells']} cells in {seconds:.1f} s")
+        history.append({"rung": rung.name, "outcome": "used", "reason": ""})
+        quality = {"rung": rung.name, "rungs": history, **made.quality}
+        return replace(made, quality=quality)
+    raise ComputationError(_all_failed(history))
+
+
+def _all_failed(history: list[dict[str, Any]]) -> str:
+    tried = "; ".join(f"{row['rung']}: {row['reason']}" for row in history)
+    return (
+        f"no acceptable mesh of this surface. {tried}. Remedy: look at the surface at the places "
+        "named (repair or smooth it there), or change mesh.elements_per_diameter"
+    )
+
+
+def _refuse_large(predicted: int, options: MeshOptions, rung: Rung) -> None:
+    if predicted <= options.max_cells:
+        return
+    if rung.factor < 1:
+        raise RefusedError(f"about {predicted} cells, more than max_cells = {options.max_cells}")
+    wanted = options.elements_per_diameter * (options.max_cells / predicted) ** (1 / 3)
+    raise InputError(
+        field="mesh.max_cells",
+        wanted=f"at most {options.max_cells} cells",
+        got=f"about {predicted} cells at {options.elements_per_diameter:g} elements a diameter",
+        remedy=f"lower mesh.elements_per_diameter (to about {0.95 * wanted:.1f}) or "
+        "mesh.elements_across_throat, or raise mesh.max_cells",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One rung on one surface."""
+
+    surface: LumenSurface
+    wall: SmoothWall
+    options: MeshOptions
+    rung: Rung
+    limit_s: float | None
+
+    def run(self) -> Made:
+        """Mesh, refining throats until they hold enough elements; check; measure."""
+        finer = Finer(self.rung.factor)
+        for _ in range(_ROUNDS):
+            field = size_field(self.surface, self.wall, self.options, finer)
+            triangles, straight = self._straight(field)
+            throats = elements_across_throats(straight.points, straight.tetrahedra, field.throats)
+            wanted = self.options.elements_across_throat
+            if self.rung.remesher == "none" or all(t["across"] >= wanted for t in throats):
+                break
+            finer = _finer(finer, throats, wanted)
+        mesh = self._curved(triangles, straight)
+        cells = cell_quality(mesh.points, mesh.cells)
+        accept(cells, mesh, throats, self.options)
+        return Made(
+            mesh.points,
+            mesh.cells,
+            mesh.facets,
+            triangles.patch,
+            self._quality(mesh, cells, throats),
+        )
+
+    def _straight(self, field: SizeField) -> tuple[SurfaceMesh, TetraMesh]:
+        predicted = predicted_cells(self.surface.points, self.surface.triangles, field)
+        _refuse_large(predicted, self.options, self.rung)
+        limit_s = self.limit_s or 60 + 1e-3 * predicted
+        triangles = remesh(self.surface, self.wall, field, self.rung.remesher, limit_s)
+        return triangles, fill(triangles, self.rung.algorithm, self.rung.netgen, limit_s)
+
+    def _curved(self, triangles: SurfaceMesh, straight: TetraMesh) -> CurvedMesh:
+        if self.options.order == 2:
+            return curve(triangles, straight, self.wall)
+        return CurvedMesh(straight.points, straight.tetrahedra, triangles.triangles, 0, 0, 0)
+
+    def _quality(
+        self, mesh: CurvedMesh, cells: CellQuality, throats: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        volume = self.wall.volume()
+        return {
+            **summary(cells),
+            "nodes": len(mesh.points),
+            "order": self.options.order,
+            "smooth_volume_mm3": volume,
+            "volume_error": float(cells.volume.sum()) / volume - 1.0,
+            "curved_edges": mesh.curved,
+            "relaxed_edges": mesh.relaxed,
+            "straightened_edges": mesh.straightened,
+            "throats": throats,
+            "across_by_radius": elements_by_radius(mesh.points, mesh.cells, self.surface),
+        }
+
+
+def _finer(finer: Finer, throats: list[dict[str, Any]], wanted: float) -> Finer:
+    """Sizes that should give every throat the elements it lacks, with a little to spare."""
+    before = finer.throats or (1.0,) * len(throats)
+    shares = [
+        0.95 * min(1.0, t["across"] / wanted) if t["across"] < wanted else 1.0 for t in throats
+    ]
+    return Finer(finer.everywhere, tuple(b * s for b, s in zip(before, shares, strict=True)))
+
+
+def accept(
+    cells: CellQuality, mesh: CurvedMesh, throats: list[dict[str, Any]], options: MeshOptions
+) -> None:
+    """Refuse a mesh that misses a criterion.
+
+    Raises:
+        RefusedError: With every missed number and the place of the worst.
+    """
+    at = mesh.points[mesh.cells[:, :4]].mean(axis=1)
+    missed = []
+    if cells.distortion.min() <= 0:
+        missed.append(f"det J not positive in {np.sum(cells.distortion <= 0)} cells")
+    for name, values, least in (
+        ("dihedral angle", cells.dihedral, options.min_dihedral_deg),
+        ("scaled Jacobian", cells.scaled_jacobian, options.min_scaled_jacobian),
+    ):
+        worst = int(np.argmin(values))
+        if values[worst] < least:
+            missed.append(f"{name} {values[worst]:.3g} < {least:g} at {_place(at[worst])} mm")
+    for throat in throats:
+        if throat["across"] < options.elements_across_throat:
+            missed.append(
+                f"{throat['across']:.2f} < {options.elements_across_throat:g} elements across the "
+                f"throat at {_place(throat['centre_mm'])} mm"
+            )
+    if len(cells.volume) > options.max_cells:
+        missed.append(f"{len(cells.volume)} cells > max_cells = {options.max_cells}")
+    if missed:
+        raise RefusedError("; ".join(missed))
+
+
+def _place(point: Any) -> str:  # noqa: ANN401
+    return "(" + ", ".join(f"{value:.2f}" for value in point) + ")"

@@ -1,0 +1,144 @@
+"""Target edge length on the lumen surface: elements a diameter, throats, curvature, gradation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import find_peaks
+from scipy.spatial import cKDTree
+
+from meshing.lumen import LumenSurface
+from meshing.options import MeshOptions
+from meshing.smooth_wall import SmoothWall
+from meshing.topology import TRIANGLE_EDGES, Floats, Ints, unique_edges
+
+_TURN = 0.9  # largest turn of the wall along one edge [rad]
+_CURVATURE_FLOOR = 0.4  # curvature refines to this share of the size from the radius at most
+_PROMINENCE = 0.20  # a narrowing is deeper than this share of its own radius on both sides
+_CELL = 1.3  # mean edge of the cells over the target edge of the surface, in a throat
+_AROUND = 1.2  # the throat is where the radius stays below this multiple of its minimum
+
+
+@dataclass(frozen=True, slots=True)
+class Throat:
+    """The minimum of one narrowing: place [mm], ``(3,)``, and inscribed radius [mm]."""
+
+    centre: tuple[float, float, float]
+    radius: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finer:
+    """Factors of the target sizes, 1 or less.
+
+    Attributes:
+        everywhere: Of all sizes.
+        throats: Of the size in each throat; all 1 if empty.
+    """
+
+    everywhere: float = 1.0
+    throats: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SizeField:
+    """Target edge length at the surface vertices, and what it came from.
+
+    Attributes:
+        size: Target edge length [mm], ``(n,)``.
+        radius: Local inscribed radius [mm], ``(n,)``.
+        throats: The narrowings found along the centrelines.
+    """
+
+    size: Floats
+    radius: Floats
+    throats: tuple[Throat, ...]
+
+    def at(self, vertices: Floats, points: Floats) -> Floats:
+        """Size at other points, of the nearest surface vertex ``vertices`` ``(n, 3)``."""
+        return np.asarray(self.size[cKDTree(vertices).query(points)[1]])
+
+
+def size_field(
+    surface: LumenSurface, wall: SmoothWall, options: MeshOptions, finer: Finer
+) -> SizeField:
+    """Compute the target edge lengths on the vertices of a surface.
+
+    Args:
+        surface: The lumen.
+        wall: Its smooth wall (for curvature).
+        options: Elements a diameter and across throats, gradation.
+        finer: What makes it finer than the options say.
+    """
+    throats = find_throats(surface.centerline, surface.radius)
+    wanted = centerline_sizes(surface, throats, options, finer)
+    nearest = nearest_ball(surface.centerline, surface.radius, surface.points)
+    size = wanted[nearest]
+    with np.errstate(divide="ignore"):
+        curved = np.where(wall.curvature > 0, _TURN / wall.curvature, np.inf)
+    size = np.minimum(size, np.maximum(curved, _CURVATURE_FLOOR * size)) * finer.everywhere
+    edges, _ = unique_edges(surface.triangles, TRIANGLE_EDGES)
+    size = limit_gradation(surface.points, edges, size, options.gradation)
+    return SizeField(size, surface.radius[nearest], throats)
+
+
+def centerline_sizes(
+    surface: LumenSurface, throats: tuple[Throat, ...], options: MeshOptions, finer: Finer
+) -> Floats:
+    """Target edge length at every centreline point [mm]."""
+    size = 2 * surface.radius / options.elements_per_diameter
+    shares = finer.throats or (1.0,) * len(throats)
+    for throat, share in zip(throats, shares, strict=True):
+        wanted = share * 2 * throat.radius / (_CELL * options.elements_across_throat)
+        away = np.linalg.norm(surface.centerline - np.array(throat.centre), axis=1)
+        inside = (away < 2 * throat.radius) & (surface.radius < _AROUND * throat.radius)
+        inside |= away < 0.5 * throat.radius
+        size[inside] = np.minimum(size[inside], wanted)
+    return size
+
+
+def find_throats(points: Floats, radius: Floats) -> tuple[Throat, ...]:
+    """Local minima of the inscribed radius along each centreline, shared ones once.
+
+    A minimum counts when the radius rises above it by a fifth of itself on both sides.
+    """
+    found: list[Throat] = []
+    for line in split_lines(points, radius):
+        r = radius[line]
+        peaks, _ = find_peaks(-np.log(r), prominence=np.log1p(_PROMINENCE))
+        for k in line[peaks]:
+            same = [
+                np.linalg.norm(points[k] - np.array(t.centre)) < t.radius + radius[k] for t in found
+            ]
+            if not any(same):
+                x, y, z = (float(value) for value in points[k])
+                found.append(Throat((x, y, z), float(radius[k])))
+    return tuple(found)
+
+
+def split_lines(points: Floats, radius: Floats) -> list[Ints]:
+    """Cut the list of centreline points where consecutive ones are far apart."""
+    step = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    cut = np.flatnonzero(step > 2.0 * np.maximum(radius[1:], radius[:-1])) + 1
+    return [part for part in np.split(np.arange(len(points)), cut) if len(part)]
+
+
+def nearest_ball(centres: Floats, radius: Floats, points: Floats) -> Ints:
+    """Index of the inscribed ball with the smallest power distance ``|x - c|^2 - r^2``, ``(k,)``."""
+    lift = np.sqrt(np.max(radius) ** 2 - radius**2)
+    tree = cKDTree(np.column_stack([centres, lift]))
+    return np.asarray(tree.query(np.column_stack([points, np.zeros(len(points))]))[1])
+
+
+def limit_gradation(points: Floats, edges: Ints, size: Floats, gradation: float) -> Floats:
+    """Lower ``size`` until it grows by at most ``gradation`` times the length of any edge."""
+    length = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1) * gradation
+    a, b = edges.T
+    limited = size.copy()
+    while True:
+        before = limited.copy()
+        np.minimum.at(limited, a, before[b] + length)
+        np.minimum.at(limited, b, before[a] + length)
+        if np.all(limited >= before * (1 - 1e-9)):
+            return limited

@@ -1,0 +1,92 @@
+"""Remeshing of a lumen surface to a size field, with the vertices put back on the smooth wall."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from meshing.lumen import LumenSurface
+from meshing.sizing import SizeField
+from meshing.smooth_wall import SmoothWall
+from meshing.topology import Floats, Ints
+from meshing.worker import call
+
+_TOLERANCE = (
+    0.2  # deviation the remesher may allow itself, in largest radii: sizes steer it, not this
+)
+_REACH = 0.5  # a vertex is moved on to the smooth wall by at most so many target sizes
+
+
+@dataclass(frozen=True, slots=True)
+class SurfaceMesh:
+    """A closed triangle mesh with patches [mm].
+
+    Attributes:
+        points: Vertices, ``(n, 3)``.
+        triangles: Outward, ``(m, 3)``.
+        patch: 0 wall, `Cap.patch` on caps, ``(m,)``.
+    """
+
+    points: Floats
+    triangles: Ints
+    patch: Ints
+
+    def vertices_of(self, patch: int) -> Ints:
+        """Vertices of the triangles of a patch, sorted."""
+        return np.unique(self.triangles[self.patch == patch])
+
+
+def remesh(
+    surface: LumenSurface, wall: SmoothWall, field: SizeField, remesher: str, limit_s: float
+) -> SurfaceMesh:
+    """Remesh a surface to a size field.
+
+    Args:
+        surface: The lumen.
+        wall: Its smooth wall and rims, on which the vertices are put.
+        field: Target sizes at the vertices of `surface`.
+        remesher: A surface remesher of `meshing.worker.TASKS`, or ``"none"`` (as it stands).
+        limit_s: Time limit [s].
+
+    Raises:
+        StepFailedError: The remesher failed, crashed or ran past the limit.
+    """
+    if remesher == "none":
+        made = SurfaceMesh(surface.points.copy(), surface.triangles, surface.patch.astype(np.int64))
+    else:
+        rims = [np.stack([r.vertices, np.roll(r.vertices, -1)], axis=1) for r in wall.rims]
+        out = call(
+            remesher,
+            {
+                "points": surface.points,
+                "triangles": surface.triangles,
+                "patch": surface.patch,
+                "size": field.size,
+                "rim_edges": np.concatenate(rims),
+                "tolerance": _TOLERANCE * field.radius.max(),
+            },
+            limit_s,
+        )
+        made = SurfaceMesh(out["points"], out["triangles"], out["patch"].astype(np.int64))
+    return put_on_wall(made, wall, field.at(surface.points, made.points))
+
+
+def put_on_wall(mesh: SurfaceMesh, wall: SmoothWall, size: Floats) -> SurfaceMesh:
+    """Move wall vertices on to the smooth wall, rims on to their curves, caps into their planes."""
+    points = mesh.points.copy()
+    on_wall = mesh.vertices_of(0)
+    points[on_wall] = _limited(points[on_wall], wall.project(points[on_wall]), size[on_wall])
+    for rim in wall.rims:
+        on_cap = mesh.vertices_of(rim.cap.patch)
+        on_rim = np.intersect1d(on_cap, on_wall)
+        points[on_rim] = rim.project(mesh.points[on_rim])
+        points[on_cap] -= ((points[on_cap] - rim.origin) @ rim.normal)[:, None] * rim.normal
+    return SurfaceMesh(points, mesh.triangles, mesh.patch)
+
+
+def _limited(points: Floats, target: Floats, size: Floats) -> Floats:
+    move = target - points
+    length = np.linalg.norm(move, axis=1)
+    scale = np.minimum(1.0, _REACH * size / np.where(length > 0, length, 1.0))
+    return points + move * scale[:, None]

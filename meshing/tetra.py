@@ -1,0 +1,78 @@
+"""Fills a surface mesh with straight tetrahedra, in a child process with a time limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from meshing.sizing import SizeField
+from meshing.surface_mesh import SurfaceMesh
+from meshing.topology import Floats, Ints, boundary_facets, triangle_areas
+from meshing.worker import StepFailedError, call
+
+CELLS_PER_VOLUME = 8.0  # tetrahedra per h^3, measured on tubes and on a coronary tree
+
+
+@dataclass(frozen=True, slots=True)
+class TetraMesh:
+    """Straight tetrahedra [mm]; the vertices of the surface come first, in its order.
+
+    Attributes:
+        points: Vertices, ``(n, 3)``.
+        tetrahedra: Positively oriented, ``(m, 4)``.
+    """
+
+    points: Floats
+    tetrahedra: Ints
+
+
+def fill(surface: SurfaceMesh, algorithm: str, netgen: bool, limit_s: float) -> TetraMesh:
+    """Fill a closed surface by Gmsh.
+
+    Args:
+        surface: The surface; its triangles become the boundary facets unchanged.
+        algorithm: ``"hxt"`` or ``"delaunay"``.
+        netgen: Optimise with Netgen too.
+        limit_s: Time limit [s].
+
+    Raises:
+        StepFailedError: Gmsh failed, crashed, ran past the limit, or changed the boundary.
+    """
+    out = call(
+        "gmsh",
+        {
+            "points": surface.points,
+            "triangles": surface.triangles,
+            "algorithm": algorithm,
+            "netgen": netgen,
+        },
+        limit_s,
+    )
+    mesh = TetraMesh(out["points"], out["tetrahedra"])
+    facets, _ = boundary_facets(mesh.tetrahedra)
+    if not same_triangles(facets, surface.triangles):
+        raise StepFailedError(f"gmsh {algorithm}: the boundary of the filling is not the surface")
+    return mesh
+
+
+def same_triangles(one: Ints, two: Ints) -> bool:
+    """Whether two lists hold the same triangles, orientation included, in any order."""
+    return one.shape == two.shape and bool(np.array_equal(_canonical(one), _canonical(two)))
+
+
+def _canonical(triangles: Ints) -> Ints:
+    first = np.argmin(triangles, axis=1)
+    rolled = np.take_along_axis(triangles, (first[:, None] + np.arange(3)) % 3, axis=1)
+    return np.asarray(rolled[np.lexsort(rolled.T[::-1])])
+
+
+def predicted_cells(points: Floats, triangles: Ints, field: SizeField) -> int:
+    """Number of tetrahedra a size field asks for, from slices of a tube over each triangle.
+
+    A wall triangle of area ``A`` at inscribed radius ``r`` stands for the volume ``A r / 2``.
+    """
+    area, _ = triangle_areas(points, triangles)
+    size = field.size[triangles].mean(axis=1)
+    radius = field.radius[triangles].mean(axis=1)
+    return int(CELLS_PER_VOLUME * np.sum(area * radius / 2 / size**3))
