@@ -1,0 +1,116 @@
+"""The numbers of ``ffr.json``; every key has its unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import manifest
+from pipeline.anatomy.types import End
+from pipeline.ffr.curves import Curve
+from pipeline.ffr.load import Solution
+from pipeline.physiology import MMHG, MMHG_S_PER_ML
+
+NOTICE = "Research use only. Not a medical device."
+FFR_TOLERANCE_AT_INLET = 0.03
+
+
+def reference(solution: Solution, curves: Sequence[Curve]) -> dict[str, Any]:
+    """The pressure FFR refers to, and where it is from.
+
+    With a pressure inlet it is the prescribed mean aortic pressure, with a flow inlet the mean pressure over the
+    anatomical inlet section.
+    """
+    section = curves[0].pressure_at(0.0)
+    if solution.problem.inlet.kind == "pressure":
+        value = solution.problem.inlet.p / MMHG
+        origin = "mean aortic pressure prescribed at the inlet"
+    else:
+        value, origin = section, "mean pressure over the anatomical inlet section"
+    return {
+        "definition": "FFR = p / Pa",
+        "Pa_mmHg": value,
+        "Pa_origin": origin,
+        "pressure_at_anatomical_inlet_mmHg": section,
+        "ffr_at_anatomical_inlet": section / value,
+    }
+
+
+def vessel(curve: Curve, end: End, solution: Solution, Pa_mmHg: float) -> dict[str, Any]:
+    """One outlet: FFR at the anatomical end and the smallest along the way, flow, outlet line."""
+    inside = np.flatnonzero(curve.vessel)
+    last, lowest = inside[-1], inside[np.argmin(curve.pressure_mmHg[inside])]
+    patch, outlet = solution.result.patches[end.name], solution.problem.outlets[end.name]
+    pd, R = outlet.steady()
+    return {
+        "name": end.name,
+        "ffr": float(curve.pressure_mmHg[last] / Pa_mmHg),
+        "pressure_mmHg": float(curve.pressure_mmHg[last]),
+        "length_mm": float(curve.line.abscissa_mm[last]),
+        "diameter_mm": end.diameter_mm,
+        "ffr_min": float(curve.pressure_mmHg[lowest] / Pa_mmHg),
+        "ffr_min_abscissa_mm": float(curve.line.abscissa_mm[lowest]),
+        "ffr_min_point_mm": [float(x) for x in curve.line.points_mm[lowest]],
+        "flow_mL_per_min": patch.Q * 60e6,
+        "outlet_pressure_mmHg": patch.p / MMHG,
+        "outlet_resistance_mmHg_s_per_mL": R / MMHG_S_PER_ML,
+        "outlet_distal_pressure_mmHg": pd / MMHG,
+        "outlet_line_error_mmHg": abs(patch.p - pd - R * patch.Q) / MMHG,
+    }
+
+
+def evidence(solution: Solution, mismatch: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """What a reader needs to judge the computation."""
+    result, problem = solution.result, solution.problem
+    return {
+        "mesh": {
+            "cells": len(solution.mesh.cells),
+            "nodes": len(solution.mesh.points),
+            "geometric_order": solution.mesh.order,
+            "quality": dict(solution.vessel.quality),
+        },
+        "solver": {
+            "element": result.element,
+            "status": result.status,
+            "unknowns": result.dofs,
+            "ranks": result.ranks,
+            "steps": result.steps,
+            "linear_iterations": result.linear_iterations,
+            "residual": result.residual,
+            "tolerance": problem.steady.tolerance,
+            "mass_balance": result.mass_balance,
+            "seconds": dict(result.seconds),
+            "peak_memory_GiB": result.peak_memory_GiB,
+        },
+        "section_flow_mismatch": {
+            "definition": "flow through a whole cross-section over the outflow downstream of it, minus 1",
+            "sections": int(mismatch.size),
+            "median": float(np.median(np.abs(mismatch))) if mismatch.size else None,
+            "p95": float(np.quantile(np.abs(mismatch), 0.95)) if mismatch.size else None,
+        },
+        "blood": {
+            "density_kg_per_m3": problem.density,
+            "viscosity_mPa_s": problem.rheology.viscosity * 1e3,
+        },
+        "versions": manifest.versions(),
+    }
+
+
+def notes(solution: Solution, ref: dict[str, Any]) -> list[str]:
+    """What a reader must know, from every stage."""
+    found = [
+        *solution.anatomy.notes,
+        *solution.physiology.get("notes", []),
+        *solution.result.notes,
+    ]
+    if solution.result.status == "time-averaged":
+        found.append("No steady state exists: the fields are averages over a time-marched window.")
+    if abs(ref["ffr_at_anatomical_inlet"] - 1.0) > FFR_TOLERANCE_AT_INLET:
+        found.append(
+            f"FFR at the anatomical inlet is {ref['ffr_at_anatomical_inlet']:.3f}, not 1 within "
+            f"{FFR_TOLERANCE_AT_INLET:g}: the inlet is narrow for its flow, and FFR along the vessel holds that drop."
+        )
+    return list(dict.fromkeys(found))
