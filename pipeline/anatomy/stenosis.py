@@ -1,0 +1,256 @@
+"""Lesions: narrowings of the lumen against a healthy reference fitted on both sides of each.
+
+Along every centreline the area-equivalent diameter ``D = 2 sqrt(A / pi)`` is searched for valleys that recover on
+both sides (a vessel that only tapers has none). The reference at a valley is a weighted least-squares line in
+``log D`` over the healthy points proximal and distal of it, one level a branch, one taper, with weak priors on the
+taper and on the step at a bifurcation (Murray: the daughters of a symmetric bifurcation are 21 % thinner), so that a
+lesion at a bifurcation or ostium still has one. Points far from the line lose their weight (Tukey's biweight).
+
+Reference: Huber, Ronchetti, Robust Statistics, 2nd ed. (2009), doi 10.1002/9780470434697.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import find_peaks
+
+from pipeline.anatomy.surface import Floats
+from pipeline.anatomy.types import Centerline, Lesion
+
+_PROMINENCE = 0.08  # smallest dip searched for, as a part of the diameter
+_WINDOW = 3.0  # healthy diameters used on each side of a lesion
+_TAPER, _TAPER_SD = -0.005, 0.01  # of log D per mm
+_STEP, _STEP_SD = -0.10, 0.15  # of log D at a bifurcation
+_NOISE = 0.06  # of log D
+_CUT = 0.25  # Tukey: narrower than the fit by more has no weight
+_CUT_WIDE = 0.35  # the same for wider
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Diameter along the anatomical part of one centreline.
+
+    Attributes:
+        line: The centreline it belongs to.
+        s: Abscissa [mm], ``(n,)``.
+        diameter: Area-equivalent diameter [mm], gaps bridged, ``(n,)``.
+        known: Where a section exists.
+        branch: Branch numbers.
+        points: ``(n, 3)`` [mm].
+    """
+
+    line: int
+    s: Floats
+    diameter: Floats
+    known: npt.NDArray[np.bool_]
+    branch: npt.NDArray[np.int32]
+    points: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Valley:
+    """A narrowing of one profile, as indices into it."""
+
+    start: int
+    throat: int
+    end: int
+    reference: float
+
+    def stenosis(self, profile: Profile) -> float:
+        """Diameter stenosis."""
+        return 1.0 - float(profile.diameter[self.throat]) / self.reference
+
+
+def find_lesions(lines: Sequence[Centerline], minimum: float) -> tuple[Lesion, ...]:
+    """Find the narrowings of a tree from `minimum` diameter stenosis on, proximal first.
+
+    Args:
+        lines: Centrelines with areas, one an outlet.
+        minimum: Smallest diameter stenosis to report, e.g. 0.25.
+    """
+    found: list[tuple[Profile, Valley]] = []
+    for index, line in enumerate(lines):
+        profile = _profile(index, line)
+        for valley in _valleys(profile):
+            if valley.stenosis(profile) >= minimum and not _known(found, profile, valley):
+                found.append((profile, valley))
+    lesions = [_lesion(lines, profile, valley) for profile, valley in found]
+    lesions.sort(key=lambda lesion: (lesion.throat_mm, lesion.outlet))
+    numbers: dict[str, int] = {}
+    named = []
+    for lesion in lesions:
+        numbers[lesion.outlet] = numbers.get(lesion.outlet, 0) + 1
+        named.append(replace(lesion, name=f"{lesion.outlet}-{numbers[lesion.outlet]}"))
+    return tuple(named)
+
+
+def _profile(index: int, line: Centerline) -> Profile:
+    inside = ~line.extension
+    s, area = line.abscissa_mm[inside], line.area_mm2[inside]
+    diameter = 2.0 * np.sqrt(area / np.pi)
+    known = np.isfinite(diameter)
+    bridged = np.interp(s, s[known], diameter[known]) if known.any() else 2 * line.radius_mm[inside]
+    return Profile(index, s, bridged, known, line.branch[inside], line.points_mm[inside])
+
+
+def _known(found: list[tuple[Profile, Valley]], profile: Profile, valley: Valley) -> bool:
+    """Whether the narrowing has been found along another line through the same stem."""
+    place = profile.points[valley.throat]
+    return any(
+        bool(np.linalg.norm(other.points[seen.throat] - place) < 0.5 * seen.reference)
+        for other, seen in found
+    )
+
+
+def _valleys(profile: Profile) -> list[Valley]:
+    """Narrowings of one profile with their references."""
+    depth = -np.log(gaussian_filter1d(profile.diameter, 2.0, mode="nearest"))
+    # a closed inlet side lets an ostial narrowing count; the outlet side must recover by itself
+    padded = np.concatenate([[depth.min() - 1.0], depth])
+    peaks, about = find_peaks(padded, prominence=-np.log(1.0 - _PROMINENCE))
+    rough = []
+    for peak, left, right in zip(
+        peaks - 1, about["left_bases"] - 1, about["right_bases"] - 1, strict=True
+    ):
+        level = -max(depth[max(left, 0) : peak + 1].min(), depth[peak : right + 1].min())
+        rough.append(_span(depth, int(peak), level + np.log(0.95)))
+    busy = np.zeros(len(depth), np.bool_)
+    for start, _, end in rough:
+        busy[start : end + 1] = True
+    return [_refine(profile, busy, span) for span in rough]
+
+
+def _span(depth: Floats, throat: int, level: float) -> tuple[int, int, int]:
+    """The stretch around a throat where ``log D`` stays under `level`."""
+    wide = np.flatnonzero(-depth >= level)
+    before, after = wide[wide < throat], wide[wide > throat]
+    start = int(before[-1]) if len(before) else 0
+    end = int(after[0]) if len(after) else len(depth) - 1
+    return start, throat, end
+
+
+def _refine(profile: Profile, busy: npt.NDArray[np.bool_], span: tuple[int, int, int]) -> Valley:
+    """Fit the reference outside the span, move the shoulders to it, repeat."""
+    start, throat, end = span
+    low = profile.diameter[start : end + 1].copy()
+    low[~profile.known[start : end + 1]] = np.inf
+    if np.isfinite(low).any():
+        throat = start + int(np.argmin(low))
+    reference = profile.diameter
+    for _ in range(6):
+        inside = busy.copy()
+        inside[start : end + 1] = True
+        reference = _reference(profile, ~inside & profile.known, (start, end))
+        depth = 1.0 - profile.diameter[throat] / reference[throat]
+        healthy = profile.diameter >= (1.0 - max(0.02, 0.05 * depth)) * reference
+        moved = _shoulders(profile, healthy, throat)
+        if moved == (start, end):
+            break
+        start, end = moved
+    return Valley(start, throat, end, float(reference[throat]))
+
+
+def _shoulders(profile: Profile, healthy: npt.NDArray[np.bool_], throat: int) -> tuple[int, int]:
+    """First points on both sides that are healthy, or where the vessel has stopped widening."""
+    smooth = gaussian_filter1d(profile.diameter, 2.0, mode="nearest")
+    return (
+        throat - _walk(smooth[throat::-1], healthy[throat::-1]),
+        throat + _walk(smooth[throat:], healthy[throat:]),
+    )
+
+
+def _walk(diameter: Floats, healthy: npt.NDArray[np.bool_]) -> int:
+    best = 0
+    for i in range(1, len(diameter)):
+        if healthy[i]:
+            return i
+        if diameter[i] > diameter[best] * 1.005:
+            best = i
+        elif i - best > 10 and diameter[best] > diameter[0] * 1.05:  # no gain over a diameter
+            return best
+    return best
+
+
+def _reference(profile: Profile, healthy: npt.NDArray[np.bool_], span: tuple[int, int]) -> Floats:
+    """Healthy diameter along the profile, from the healthy points nearest to a span."""
+    use = _window(profile, healthy, span)
+    middle = profile.s[(span[0] + span[1]) // 2]
+    low, high = sorted((int(profile.branch[span[0]]), int(profile.branch[span[1]])))
+    order = list(dict.fromkeys(profile.branch.tolist()))
+    seen = set(profile.branch[use].tolist()) | {low, high}
+    first, last = (f([order.index(b) for b in seen]) for f in (min, max))
+    wanted = order[first : last + 1]
+    column = {b: k for k, b in enumerate(wanted)}
+    matrix, target, weight = _priors(len(wanted), float(np.median(profile.diameter)))
+    y = np.log(profile.diameter[use])
+    rows = np.zeros((len(y), len(wanted) + 1))
+    rows[np.arange(len(y)), [column[b] for b in profile.branch[use].tolist()]] = 1.0
+    rows[:, -1] = profile.s[use] - middle
+    gap = np.gradient(profile.s)[use] / profile.diameter[use]  # a diameter is one observation
+    base = np.maximum(gap, 1e-6) / _NOISE**2
+    robust = np.ones(len(y))
+    solution = np.zeros(len(wanted) + 1)
+    for _ in range(20):
+        w = np.concatenate([weight, base * robust])
+        a, b = np.vstack([matrix, rows]), np.concatenate([target, y])
+        solution = np.linalg.solve((a.T * w) @ a, (a.T * w) @ b)
+        rest = y - rows @ solution
+        cut = np.where(rest < 0, _CUT, _CUT_WIDE)
+        robust = np.clip(1.0 - (rest / cut) ** 2, 0.0, 1.0) ** 2
+    nearest = np.array(
+        [
+            column[b] if b in column else (0 if order.index(b) < first else len(wanted) - 1)
+            for b in profile.branch.tolist()
+        ]
+    )
+    return np.asarray(np.exp(solution[nearest] + solution[-1] * (profile.s - middle)))
+
+
+def _priors(levels: int, diameter: float) -> tuple[Floats, Floats, Floats]:
+    """Rows, targets and weights of the priors: steps between branches, the taper, a faint level."""
+    matrix = np.zeros((levels + 1, levels + 1))
+    target, weight = np.zeros(levels + 1), np.zeros(levels + 1)
+    for k in range(levels - 1):
+        matrix[k, k], matrix[k, k + 1] = -1.0, 1.0
+        target[k], weight[k] = _STEP, 1.0 / _STEP_SD**2
+    matrix[levels - 1, 0], target[levels - 1], weight[levels - 1] = 1.0, np.log(diameter), 1e-3
+    matrix[levels, levels], target[levels], weight[levels] = 1.0, _TAPER, 1.0 / _TAPER_SD**2
+    return matrix, target, weight
+
+
+def _window(
+    profile: Profile, healthy: npt.NDArray[np.bool_], span: tuple[int, int]
+) -> npt.NDArray[np.int64]:
+    """Healthy points nearest to the span: `_WINDOW` diameters of vessel on each side."""
+    gap = np.where(healthy, np.gradient(profile.s) / profile.diameter, 0.0)
+    before = np.cumsum(gap[: span[0]][::-1])[::-1] <= _WINDOW
+    after = np.cumsum(gap[span[1] + 1 :]) <= _WINDOW
+    mask = np.zeros(len(healthy), np.bool_)
+    mask[: span[0]], mask[span[1] + 1 :] = before, after
+    return np.flatnonzero(mask & healthy)
+
+
+def _lesion(lines: Sequence[Centerline], profile: Profile, valley: Valley) -> Lesion:
+    branch = profile.branch[valley.throat]
+    outlets = tuple(line.outlet for line in lines if bool((line.branch == branch).any()))
+    s, least = profile.s, float(profile.diameter[valley.throat])
+    return Lesion(
+        name="",
+        outlet=outlets[0],
+        outlets=outlets,
+        throat_mm=float(s[valley.throat]),
+        start_mm=float(s[valley.start]),
+        end_mm=float(s[valley.end]),
+        length_mm=float(s[valley.end] - s[valley.start]),
+        reference_diameter_mm=valley.reference,
+        minimum_lumen_diameter_mm=least,
+        minimum_lumen_area_mm2=float(np.pi / 4 * least**2),
+        diameter_stenosis=1.0 - least / valley.reference,
+        area_stenosis=1.0 - (least / valley.reference) ** 2,
+        centre_mm=tuple(profile.points[valley.throat].tolist()),
+    )
