@@ -1,0 +1,162 @@
+"""The whole way, through the command line: a stenosed tube to its report, exact answers, kill and resume."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvista as pv
+import yaml
+
+FFR3D = Path(sys.executable).parent / "ffr3d"
+MU, RHO, MMHG = 3.5e-3, 1060.0, 133.322
+pytestmark = pytest.mark.slow
+
+
+def tube(length, radius_of, rings=201, around=48):
+    """A closed, flat-ended tube along x [mm]; ``radius_of(x)`` [mm]; vertices on the exact wall."""
+    x = np.linspace(0.0, length, rings)
+    angle = np.linspace(0.0, 2 * np.pi, around, endpoint=False)
+    r = radius_of(x)[:, None]
+    wall = np.stack(
+        [np.broadcast_to(x[:, None], (rings, around)), r * np.cos(angle), r * np.sin(angle)], -1
+    ).reshape(-1, 3)
+    i, j = np.meshgrid(np.arange(rings - 1), np.arange(around), indexing="ij")
+    a, b = i * around + j, i * around + (j + 1) % around
+    c, d = a + around, b + around
+    k, last, n = np.arange(around), (rings - 1) * around, rings * around
+    sides = [np.stack([a, d, b], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)]
+    caps = [
+        np.stack([np.full(around, n), k, (k + 1) % around], -1),
+        np.stack([np.full(around, n + 1), last + (k + 1) % around, last + k], -1),
+    ]
+    centres = np.array([[0.0, 0.0, 0.0], [length, 0.0, 0.0]])
+    return pv.PolyData.from_regular_faces(
+        np.concatenate([wall, centres]), np.concatenate(sides + caps)
+    )
+
+
+def write_case(folder, mesh, **sections):
+    mesh.save(folder / "lumen.stl")
+    data = {"name": "tube", "input": {"kind": "surface", "path": "lumen.stl"}, **sections}
+    (folder / "case.yaml").write_text(yaml.safe_dump(data))
+    return folder / "case.yaml"
+
+
+def ffr3d(*arguments):
+    result = subprocess.run(
+        [FFR3D, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr
+    return result.stdout
+
+
+def test_poiseuille_at_the_default_setting(tmp_path):
+    """Pressure drop within 0.5 %, wall shear within 2 %, flow within 1e-6 of the exact ones."""
+    R, Q = 1.5e-3, 2.0e-6
+    case = write_case(
+        tmp_path,
+        tube(24.0, lambda x: np.full_like(x, 1.5)),
+        anatomy={"inlet": [0.0, 0.0, 0.0]},
+        inlet={"kind": "flow", "flow_mL_per_min": Q * 6e7},
+    )
+    ffr3d("run", case, "-o", tmp_path / "run")
+    flow = json.loads((tmp_path / "run/solve/flow.json").read_text())
+    assert -flow["patches"]["inlet"]["Q"] == pytest.approx(Q, rel=1e-6)
+    assert flow["mass_balance"] < 1e-6
+
+    line = pv.read(tmp_path / "run/ffr/centerlines.vtp")
+    inside = (line["abscissa_mm"] > 3) & (line["abscissa_mm"] < 21)
+    slope = np.polyfit(line["abscissa_mm"][inside], line["pressure_mmHg"][inside], 1)[0]
+    exact = -8 * MU * Q / (np.pi * R**4)  # Pa/m
+    assert slope * MMHG * 1e3 == pytest.approx(exact, rel=5e-3)
+
+    wall = pv.read(tmp_path / "run/ffr/wall.vtp")
+    x = wall.points[:, 0] if np.ptp(wall.points[:, 0]) > 1 else wall.points[:, 0] * 1e3
+    shear = np.linalg.norm(wall["wall_shear_stress_Pa"].reshape(len(x), -1), axis=1)
+    middle = (x > 6) & (x < 18)
+    assert np.mean(shear[middle]) == pytest.approx(4 * MU * Q / (np.pi * R**3), rel=2e-2)
+
+
+@pytest.fixture(scope="module")
+def stenosed(tmp_path_factory):
+    """A tube with a 50 % stenosis, preview quality, run once."""
+    folder = tmp_path_factory.mktemp("stenosed")
+
+    def radius(x):
+        return 1.5 * (1 - 0.25 * (1 + np.cos(np.pi * np.clip((x - 15) / 5, -1, 1))))
+
+    case = write_case(
+        folder,
+        tube(30.0, radius),
+        anatomy={"inlet": [0.0, 0.0, 0.0]},
+        mesh={"order": 1, "elements_per_diameter": 6},
+        solver={"element": "P1-P1", "ranks": 1},
+        physiology={"resting": {"flow_mL_per_min": 40}},
+    )
+    out = ffr3d("run", case, "-o", folder / "run")
+    return case, folder / "run", out
+
+
+def test_every_output_is_there_and_the_table_is_printed(stenosed):
+    _, run, out = stenosed
+    for name in (
+        "ffr/ffr.json",
+        "ffr/volume.vtu",
+        "ffr/wall.vtp",
+        "report.html",
+        "run.json",
+        "case.yaml",
+    ):
+        assert (run / name).stat().st_size > 0
+    assert "FFR" in out
+    assert str(run / "report.html") in out
+    assert "Not a medical device" in out
+
+
+def test_the_lesion_is_found_and_drops_the_pressure(stenosed):
+    _, run, _ = stenosed
+    lesions = json.loads((run / "anatomy/anatomy.json").read_text())["lesions"]
+    assert len(lesions) == 1
+    assert lesions[0]["diameter_stenosis"] == pytest.approx(0.50, abs=0.03)
+    line = pv.read(run / "ffr/centerlines.vtp")
+    x, ffr = line["abscissa_mm"], line["ffr"]
+    before, after = np.nanmean(ffr[(x > 2) & (x < 8)]), np.nanmean(ffr[(x > 24) & (x < 28)])
+    assert before == pytest.approx(1.0, abs=0.03)
+    assert after < before - 0.01
+
+
+def test_a_second_run_computes_nothing(stenosed):
+    case, run, _ = stenosed
+    before = (run / "run.json").read_text()
+    out = ffr3d("run", case, "-o", run)
+    assert out.count("unchanged, skipped") == 6
+    assert json.loads((run / "run.json").read_text())["stages"] == json.loads(before)["stages"]
+
+
+@pytest.mark.parametrize("stage", ["mesh", "solve", "ffr"])
+def test_kill_anywhere_run_again_same_answer(stenosed, tmp_path, stage):
+    case, reference, _ = stenosed
+    run = tmp_path / "run"
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [FFR3D, "run", str(case), "-o", str(run)], stdout=log, start_new_session=True
+        )
+        deadline = time.monotonic() + 300
+        while f"{stage:8s} started" not in (tmp_path / "log").read_text():
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(1.0)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (run / "report.html").exists()
+    out = ffr3d("run", case, "-o", run)
+    assert "surface  unchanged, skipped" in out
+    vessels = [json.loads((r / "ffr/ffr.json").read_text())["vessels"] for r in (run, reference)]
+    assert vessels[0] == vessels[1]
