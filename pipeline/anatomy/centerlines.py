@@ -16,10 +16,11 @@ from pipeline.anatomy.surface import Floats, Surface
 from pipeline.anatomy.trace import RawLine
 from pipeline.anatomy.tree import STEP, Branch, split
 from pipeline.anatomy.types import Centerline
+from pipeline.anatomy.vtkio import wall_distance
 
 _OTHER = 0.3  # another branch this many radii off the point, inside the loop: more than one vessel
 _FAR_TOO_LARGE = 8.0  # loop area over inscribed circle
-_TOO_LARGE = 2.5  # the same near a bifurcation
+_TOO_LARGE = 1.8  # the same near a bifurcation
 _NEAR = 3.0  # radii of the parent
 
 
@@ -41,7 +42,8 @@ def centerlines(
     """
     inlet, outlets = sections[0], sections[1:]
     smoothed = [
-        _anatomical(smooth(line), inlet, outlet) for line, outlet in zip(raw, outlets, strict=True)
+        _anatomical(_inscribed(surface, smooth(line)), inlet, outlet)
+        for line, outlet in zip(raw, outlets, strict=True)
     ]
     branches = split(smoothed)
     areas = _areas(surface, branches)
@@ -49,6 +51,14 @@ def centerlines(
         _assemble(k, name, branches, areas, (inlet, outlets[k]), (extensions[0], extensions[k + 1]))
         for k, name in enumerate(names)
     )
+
+
+def _inscribed(surface: Surface, line: Line) -> Line:
+    """The same line with the radius of the largest sphere inside the wall about each point.
+
+    VMTK's radius is that of a sphere through surface vertices, larger by the sagitta of the triangles.
+    """
+    return Line(line.points, np.minimum(line.radius, wall_distance(surface, line.points)))
 
 
 def _anatomical(line: Line, inlet: Section, outlet: Section) -> Line:

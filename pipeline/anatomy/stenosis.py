@@ -24,8 +24,9 @@ from pipeline.anatomy.types import Centerline, Lesion
 
 _PROMINENCE = 0.08  # smallest dip searched for, as a part of the diameter
 _WINDOW = 3.0  # healthy diameters used on each side of a lesion
-_TAPER, _TAPER_SD = -0.005, 0.01  # of log D per mm
+_TAPER, _TAPER_SD = -0.005, 0.005  # of log D per mm
 _STEP, _STEP_SD = -0.10, 0.15  # of log D at a bifurcation
+_FLARE = 1.15  # rounder than this, in terms of the typical roundness: no flare
 _NOISE = 0.06  # of log D
 _CUT = 0.25  # Tukey: narrower than the fit by more has no weight
 _CUT_WIDE = 0.35  # the same for wider
@@ -93,9 +94,30 @@ def _profile(index: int, line: Centerline) -> Profile:
     inside = ~line.extension
     s, area = line.abscissa_mm[inside], line.area_mm2[inside]
     diameter = 2.0 * np.sqrt(area / np.pi)
-    known = np.isfinite(diameter)
+    known = _unflared(diameter, area / (np.pi * line.radius_mm[inside] ** 2))
     bridged = np.interp(s, s[known], diameter[known]) if known.any() else 2 * line.radius_mm[inside]
     return Profile(index, s, bridged, known, line.branch[inside], line.points_mm[inside])
+
+
+def _unflared(diameter: Floats, roundness: Floats) -> npt.NDArray[np.bool_]:
+    """Sections that belong to one vessel: not missing, nor part of the flare beside a missing one.
+
+    Args:
+        diameter: With NaN where there is no section, ``(n,)``.
+        roundness: Area over that of the inscribed circle, ``(n,)``.
+    """
+    known = np.isfinite(diameter)
+    typical = float(np.median(roundness[known])) if known.any() else 1.0
+    result = known.copy()
+    for first in np.flatnonzero(np.diff(known.astype(np.int8))).tolist():
+        step = 1 if known[first + 1] else -1  # away from the gap
+        i = first + 1 if step == 1 else first
+        while 0 <= i + step < len(known) and known[i + step]:
+            if roundness[i] < _FLARE * typical or diameter[i + step] >= diameter[i]:
+                break
+            result[i] = False
+            i += step
+    return result
 
 
 def _known(found: list[tuple[Profile, Valley]], profile: Profile, valley: Valley) -> bool:
@@ -146,6 +168,7 @@ def _refine(profile: Profile, busy: npt.NDArray[np.bool_], span: tuple[int, int,
         inside = busy.copy()
         inside[start : end + 1] = True
         reference = _reference(profile, ~inside & profile.known, (start, end))
+        reference = _supported(profile, reference, ~inside & profile.known, (start, throat, end))
         depth = 1.0 - profile.diameter[throat] / reference[throat]
         healthy = profile.diameter >= (1.0 - max(0.02, 0.05 * depth)) * reference
         moved = _shoulders(profile, healthy, throat)
@@ -221,6 +244,28 @@ def _priors(levels: int, diameter: float) -> tuple[Floats, Floats, Floats]:
     matrix[levels - 1, 0], target[levels - 1], weight[levels - 1] = 1.0, np.log(diameter), 1e-3
     matrix[levels, levels], target[levels], weight[levels] = 1.0, _TAPER, 1.0 / _TAPER_SD**2
     return matrix, target, weight
+
+
+def _supported(
+    profile: Profile,
+    reference: Floats,
+    healthy: npt.NDArray[np.bool_],
+    span: tuple[int, int, int],
+) -> Floats:
+    """Limit the reference on each side of the throat to what the healthy vessel there shows."""
+    start, throat, end = span
+    use = _window(profile, healthy, (start, end))
+    result = reference.copy()
+    sides = (use[use < start], slice(None, throat)), (use[use > end], slice(throat + 1, None))
+    levels = []
+    for members, part in sides:
+        if len(members) >= 3:
+            level = float(np.median(profile.diameter[members]))
+            levels.append(level)
+            result[part] = np.minimum(result[part], level)
+    if levels:
+        result[throat] = min(result[throat], max(levels))
+    return result
 
 
 def _window(

@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import dijkstra
 from pipeline.anatomy.surface import Flags, Floats, Ints, Surface, half_edges
 
 _MIN_LENGTH = 1.0  # of a branch beyond its parent, in its own diameters
+_MIN_EDGES = 4.0  # the same in edge lengths: less cannot be measured
 
 
 def tips(surface: Surface, sources: Ints) -> list[int]:
@@ -38,7 +39,9 @@ def tips(surface: Surface, sources: Ints) -> list[int]:
         found, sources = [first], np.array([first])
     distance = dijkstra(graph, directed=False, indices=sources, min_only=True)
     for peak, height in _peaks(graph, np.asarray(distance)):
-        if height > _MIN_LENGTH * _width(surface, graph, peak, height):
+        if height > _MIN_EDGES * graph[peak].data.mean() and height > _MIN_LENGTH * _width(
+            surface, graph, peak, height
+        ):
             found.append(peak)
     return found
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from vmtk import vtkvmtk
@@ -16,6 +16,7 @@ from vtkmodules.vtkCommonCore import vtkIdList
 
 from meshing.errors import ComputationError
 from pipeline.anatomy.surface import Floats, Surface
+from pipeline.anatomy.voronoi import voronoi_paths
 from pipeline.anatomy.vtkio import line_cells, points_of, poly_data, vtk_errors
 
 _log = logging.getLogger(__name__)
@@ -42,13 +43,16 @@ class RawLine:
 def trace(surface: Surface, source: int, targets: Sequence[int]) -> list[RawLine]:
     """Centrelines from one surface vertex to others, in the order of `targets`.
 
+    VMTK first; where its lines break off (cospherical points have no unique Delaunay tetrahedra) with more
+    jitter; then paths along the Voronoi edges.
+
     Raises:
         ComputationError: No attempt gave a line to every target; names the targets missed.
     """
-    problem = ""
+    noise = surface.edge_length * np.random.default_rng(0).standard_normal(surface.points.shape)
     for amount in _JITTER:
-        noise = np.random.default_rng(0).standard_normal(surface.points.shape)
-        points = surface.points + amount * surface.edge_length * noise
+        problem = ""
+        points = surface.points + amount * noise
         try:
             lines = _vmtk(points, surface, source, targets)
         except ComputationError as error:
@@ -58,11 +62,15 @@ def trace(surface: Surface, source: int, targets: Sequence[int]) -> list[RawLine
             if not missed:
                 return lines
             problem = f"no line to the ends near {missed} mm"
-        _log.info("centrelines: %s; trying again with more jitter", problem)
-    raise ComputationError(
-        f"centrelines failed on the surface of {len(surface.triangles)} triangles: {problem}. "
-        "Look there for self-intersections or a vessel thinner than two triangles."
-    )
+        _log.info("centrelines: %s; next attempt", problem)
+    shaken = replace(surface, points=surface.points + _JITTER[0] * noise)
+    try:
+        return [RawLine(*path) for path in voronoi_paths(shaken, source, targets)]
+    except ComputationError as error:
+        raise ComputationError(
+            f"centrelines failed on the surface of {len(surface.triangles)} triangles: {problem}; "
+            f"then: {error}. Look there for self-intersections or a gap in the vessel."
+        ) from error
 
 
 def _missed(surface: Surface, lines: list[RawLine], targets: Sequence[int]) -> list[list[float]]:

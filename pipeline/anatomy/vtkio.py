@@ -12,8 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
-from vtkmodules.vtkCommonCore import vtkLogger, vtkOutputWindow, vtkPoints, vtkStringOutputWindow
-from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
+from vtkmodules.vtkCommonCore import (
+    mutable,
+    vtkLogger,
+    vtkOutputWindow,
+    vtkPoints,
+    vtkStringOutputWindow,
+)
+from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData, vtkStaticCellLocator
 from vtkmodules.vtkIOXML import vtkXMLPolyDataReader, vtkXMLPolyDataWriter
 
 from meshing.errors import ComputationError, InputError
@@ -183,3 +189,16 @@ def line_cells(data: vtkPolyData) -> list[npt.NDArray[np.int64]]:
     offsets = np.array(vtk_to_numpy(lines.GetOffsetsArray()))
     flat = np.array(vtk_to_numpy(lines.GetConnectivityArray()), dtype=np.int64)
     return [flat[a:b] for a, b in pairwise(offsets.tolist())]
+
+
+def wall_distance(surface: Surface, points: Floats) -> Floats:
+    """Distance of points to the wall triangles (patch 0), caps left out, ``(n,)`` [mm]."""
+    locator = vtkStaticCellLocator()
+    locator.SetDataSet(poly_data(surface.points, surface.triangles[surface.patch == 0]))
+    locator.BuildLocator()
+    closest, cell, sub, square = [0.0, 0.0, 0.0], mutable(0), mutable(0), mutable(0.0)
+    result = np.empty(len(points))
+    for i, point in enumerate(points.tolist()):
+        locator.FindClosestPoint(point, closest, cell, sub, square)
+        result[i] = square.get()
+    return np.sqrt(result)
