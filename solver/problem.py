@@ -28,9 +28,13 @@ class _Frozen(BaseModel):
 class SteadyOptions(_Frozen):
     """How a steady state is sought. Defaults need no tuning; see docs/theory."""
 
-    tolerance: float = Field(default=1e-8, gt=0, description="nonlinear residual relative to the first")
+    tolerance: float = Field(
+        default=1e-8, gt=0, description="nonlinear residual relative to the first"
+    )
     max_steps: int = Field(default=80, ge=1, description="pseudo-time steps before time marching")
-    linear_tolerance: float = Field(default=1e-3, gt=0, description="relative, of each linear solve")
+    linear_tolerance: float = Field(
+        default=1e-3, gt=0, description="relative, of each linear solve"
+    )
     max_linear_iterations: int = Field(default=400, ge=1)
     march_flow_throughs: float = Field(default=3.0, gt=0, description="time-averaging window")
 
@@ -48,7 +52,9 @@ class FlowProblem(_Frozen):
     rheology: Rheology
     inlet: Inlet
     outlets: dict[str, Outlet]
-    backflow_beta: float = Field(default=0.5, ge=0, le=1, description="backflow stabilisation, on open faces")
+    backflow_beta: float = Field(
+        default=0.5, ge=0, le=1, description="backflow stabilisation, on open faces"
+    )
     steady: SteadyOptions = SteadyOptions()
 
     @classmethod
@@ -102,9 +108,13 @@ class FlowResult(_Frozen):
     mass_balance: float = Field(description="|sum Q| / Q_in")
     inlet: str
     patches: dict[str, PatchFlow]
-    scales: dict[str, float] = Field(description="reference length [m], velocity [m/s], pressure [Pa]")
+    scales: dict[str, float] = Field(
+        description="reference length [m], velocity [m/s], pressure [Pa]"
+    )
     seconds: dict[str, float] = Field(default_factory=dict, description="wall time by phase")
-    peak_memory_GiB: float = Field(default=0.0, description="sum of the ranks' peak resident memory")
+    peak_memory_GiB: float = Field(
+        default=0.0, description="sum of the ranks' peak resident memory"
+    )
     history: list[dict[str, Any]] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
 

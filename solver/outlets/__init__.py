@@ -1,7 +1,5 @@
 """0D outlet models: one file per model, listed once in `Outlet`."""
 
-
-
 from solver.outlets.base import OutletModel
 from solver.outlets.resistance import Resistance
 

@@ -1,0 +1,106 @@
+"""Linear solves: GMRES on the exact operator, point-block incomplete factors of its sparse part."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from solver.coupling import LowRank, LowRankOperator, WoodburyPreconditioner
+from solver.engine import PETSc
+
+_COUNT = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class LinearOptions:
+    """How the linear systems are solved.
+
+    Attributes:
+        direct: Factorise (MUMPS) instead of incomplete factors; for Taylor-Hood and small problems.
+        levels: Fill levels of the incomplete factors.
+        rtol: Relative tolerance.
+        max_iterations: Give up after so many.
+        restart: Length of the Krylov basis.
+    """
+
+    direct: bool = False
+    levels: int = 1
+    rtol: float = 1e-3
+    max_iterations: int = 400
+    restart: int = 120
+
+
+class LinearSolver:
+    """Solves ``(M + U V^T) x = b``; factors are rebuilt by `factor` only."""
+
+    def __init__(self, M: Any, low_rank: LowRank, options: LinearOptions) -> None:  # noqa: ANN401
+        self.M, self.low_rank, self.options = M, low_rank, options
+        self.seconds = {"factor": 0.0, "solve": 0.0}
+        self.prefix = f"flow{next(_COUNT)}_"
+        self.inner = self._inner()
+        self.operator = PETSc.Mat().createPython(M.getSizes(), comm=M.comm)
+        self.context = LowRankOperator(M, low_rank)
+        self.operator.setPythonContext(self.context)
+        self.operator.setUp()
+        self.woodbury = WoodburyPreconditioner(self.inner, low_rank)
+        self.ksp = PETSc.KSP().create(M.comm)
+        self.ksp.setOperators(self.operator, M)
+        self.ksp.setType("gmres")
+        self.ksp.setGMRESRestart(options.restart)
+        self.ksp.setPCSide(PETSc.PC.Side.RIGHT)
+        self.ksp.setNormType(PETSc.KSP.NormType.UNPRECONDITIONED)
+        self.ksp.setTolerances(rtol=options.rtol, atol=1e-300, max_it=options.max_iterations)
+        self.ksp.getPC().setType("python")
+        self.ksp.getPC().setPythonContext(self.woodbury)
+        self.rhs, self.work = M.createVecs()
+
+    def _inner(self) -> Any:  # noqa: ANN401
+        pc = PETSc.PC().create(self.M.comm)
+        pc.setOptionsPrefix(self.prefix)
+        pc.setOperators(self.M, self.M)
+        options = PETSc.Options()
+        if self.options.direct:
+            pc.setType("lu")
+            pc.setFactorSolverType("mumps")
+        elif self.M.comm.size == 1:
+            pc.setType("ilu")
+            options[f"{self.prefix}pc_factor_levels"] = self.options.levels
+        else:
+            pc.setType("asm")
+            options[f"{self.prefix}pc_asm_overlap"] = 1
+            options[f"{self.prefix}sub_pc_type"] = "ilu"
+            options[f"{self.prefix}sub_pc_factor_levels"] = self.options.levels
+        pc.setFromOptions()
+        return pc
+
+    def factor(self) -> None:
+        """Factorise the present matrix."""
+        start = perf_counter()
+        self.inner.setReusePreconditioner(False)
+        self.inner.setOperators(self.M, self.M)
+        self.inner.setUp()
+        self.inner.setReusePreconditioner(True)
+        self.seconds["factor"] += perf_counter() - start
+
+    def couple(self, low_rank: LowRank) -> None:
+        """Take new low-rank terms (or the same after new factors)."""
+        start = perf_counter()
+        self.low_rank = self.context.low_rank = self.woodbury.low_rank = low_rank
+        self.woodbury.refresh(self.work)
+        self.seconds["factor"] += perf_counter() - start
+
+    def solve(self, b: Any, x: Any, rtol: float) -> tuple[int, bool]:  # noqa: ANN401
+        """Solve; return the iterations and whether the tolerance was met."""
+        start = perf_counter()
+        self.ksp.setTolerances(rtol=rtol)
+        self.ksp.setUp()
+        self.ksp.solve(b, x)
+        self.seconds["solve"] += perf_counter() - start
+        return int(self.ksp.getIterationNumber()), int(self.ksp.getConvergedReason()) > 0
+
+    def destroy(self) -> None:
+        """Free the PETSc objects (collective)."""
+        for thing in (self.ksp, self.operator, self.inner, self.rhs, self.work):
+            thing.destroy()

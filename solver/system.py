@@ -1,0 +1,334 @@
+"""The discrete flow problem: residual, Jacobian and boundary models of one element on one mesh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from solver import terms
+from solver.coupling import LowRank
+from solver.engine import JIT_OPTIONS, MPI, PETSc, dolfinx, ufl
+from solver.inlets import FlowInlet
+from solver.io.mesh import FlowMesh
+from solver.problem import FlowProblem
+from solver.scales import Scales
+from solver.spaces import Space, build
+
+Array = npt.NDArray[np.float64]
+QUADRATURE = {1: 2, 2: 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Openings:
+    """The open patches, inlet first, and their functionals as columns over the owned unknowns.
+
+    Attributes:
+        names: Patch names.
+        flux: ``flux[:, i] @ x`` is the flow out of patch i.
+        mean: ``mean[:, i] @ x`` is the mean pressure over patch i.
+        area: Dimensionless areas.
+        p0: Dimensionless offset of each model (of the inlet: the given pressure, or zero).
+        R: Dimensionless resistances (zero for the inlet).
+    """
+
+    names: tuple[str, ...]
+    flux: Array
+    mean: Array
+    area: Array
+    p0: Array
+    R: Array
+
+
+class FlowSystem:
+    """Residual and Jacobian of one flow problem in dimensionless form.
+
+    Attributes:
+        x: The state (velocity and pressure), a DOLFINx function.
+        Q_in: Flow into the domain through the inlet.
+        offset: What is added to the traction of each open patch so that the *mean pressure* over the
+            patch, not the traction, follows its model (zero until `settle_pressures`).
+    """
+
+    def __init__(self, problem: FlowProblem, mesh: FlowMesh, scales: Scales, element: str) -> None:
+        start = perf_counter()
+        self.problem, self.mesh, self.scales = problem, mesh, scales
+        self.comm = mesh.mesh.comm
+        self.space: Space = build(mesh.mesh, element)
+        self.x = dolfinx.fem.Function(self.space.W)
+        self.advecting = dolfinx.fem.Function(self.space.W)
+        self.frozen = dolfinx.fem.Function(self.space.W)
+        self._r = dolfinx.fem.Function(self.space.W)
+        self.inlet = next(p.name for p in mesh.patches.values() if p.role == "inlet")
+        self.prescribed = isinstance(problem.inlet, FlowInlet)
+        self._build_forms()
+        self.openings = self._open()
+        self.fixed = self._fixed()
+        self.profile = self._inlet_profile()
+        self.slot = self._choose_slot()
+        self.offset = np.zeros(len(self.openings.names))
+        self.Q_in = 0.0
+        if isinstance(problem.inlet, FlowInlet):
+            self.Q_in = problem.inlet.Q / scales.flow
+        self.apply_inlet()
+        self.A = dolfinx.fem.petsc.create_matrix(
+            self.J, "baij" if self.space.equal_order else None
+        )
+        self.seconds = {"set-up": perf_counter() - start, "assemble": 0.0}
+
+    # -- forms ---------------------------------------------------------------------------------
+
+    def _measures(self) -> tuple[Any, Any]:
+        mesh = self.mesh.mesh
+        data = {"quadrature_degree": QUADRATURE[self.space.degree]}
+        dx = ufl.Measure("dx", domain=mesh, metadata=data)
+        data = {"quadrature_degree": 2 * self.space.degree + 1}
+        ds = ufl.Measure("ds", domain=mesh, subdomain_data=self.mesh.facet_tags, metadata=data)
+        return dx, ds
+
+    def _fields(self) -> terms.Fields:
+        space, (dx, ds) = self.space, self._measures()
+        u, p = space.split(self.x)
+        v, q = space.split(ufl.TestFunction(space.W))
+        w, _ = space.split(self.advecting)
+        f, _ = space.split(self.frozen)
+        outlets = tuple(p.tag for p in self.mesh.patches.values() if p.role == "outlet")
+        mesh = self.mesh.mesh
+        nu = dolfinx.fem.Constant(mesh, 1.0 / self.scales.reynolds)
+        beta = dolfinx.fem.Constant(mesh, self.problem.backflow_beta)
+        return terms.Fields(u, p, v, q, w, f, nu, beta, space.degree, dx, ds(outlets))
+
+    def _build_forms(self) -> None:
+        space, mesh = self.space, self.mesh.mesh
+        self.inverse_cfl = dolfinx.fem.Constant(mesh, 0.0)
+        self.newton = dolfinx.fem.Constant(mesh, 0.0)
+        fields = self._fields()
+        model = terms.STABILISED if space.equal_order else terms.GALERKIN
+        F = terms.residual(model, fields)
+        trial = ufl.TrialFunction(space.W)
+        du, _ = space.split(trial)
+        J = ufl.derivative(F, self.x, trial)
+        J += self.newton * ufl.derivative(F, self.advecting, trial)
+        J += self.inverse_cfl * terms.rate(fields) * ufl.inner(du, fields.v) * fields.dx
+        self.fields = fields
+        self.F = dolfinx.fem.form(F, jit_options=JIT_OPTIONS)
+        self.J = dolfinx.fem.form(J, jit_options=JIT_OPTIONS)
+
+    # -- boundary ------------------------------------------------------------------------------
+
+    def _assemble_owned(self, form: Any) -> Array:  # noqa: ANN401
+        """Owned part of an assembled linear form on W, as an array."""
+        self._r.x.array[:] = 0.0
+        dolfinx.fem.assemble_vector(self._r.x.array, dolfinx.fem.form(form, jit_options=JIT_OPTIONS))
+        self._r.x.scatter_reverse(dolfinx.la.InsertMode.add)
+        return np.array(self._r.x.array[: self.space.owned])
+
+    def _open(self) -> Openings:
+        space, problem, scales = self.space, self.problem, self.scales
+        _, ds = self._measures()
+        n = ufl.FacetNormal(self.mesh.mesh)
+        v, q = space.split(ufl.TestFunction(space.W))
+        names = (self.inlet, *problem.outlets)
+        tags = [self.mesh.patches[name].tag for name in names]
+        flux = np.stack([self._assemble_owned(ufl.inner(v, n) * ds(t)) for t in tags], axis=1)
+        mean = np.stack([self._assemble_owned(q * ds(t)) for t in tags], axis=1)
+        area = np.asarray(self.comm.allreduce(mean.sum(axis=0)))
+        models = [outlet.steady() for outlet in problem.outlets.values()]
+        inlet_p = scales.datum if isinstance(problem.inlet, FlowInlet) else problem.inlet.p
+        p0 = np.array([inlet_p, *(p for p, _ in models)])
+        R = np.array([0.0, *(R for _, R in models)])
+        return Openings(
+            names,
+            flux,
+            mean / area,
+            area,
+            (p0 - scales.datum) / scales.pressure,
+            R * scales.flow / scales.pressure,
+        )
+
+    def _fixed(self) -> npt.NDArray[np.int32]:
+        """Owned and ghost velocity unknowns on the wall and the inlet (no freedom of their own)."""
+        mesh = self.mesh
+        closed = [p.name for p in mesh.patches.values() if p.role in ("wall", "inlet")]
+        facets = np.unique(np.concatenate([mesh.facets(name) for name in closed]))
+        nodes = self.space.nodes_on(facets.astype(np.int32))
+        return np.unique(self.space.velocity[nodes].ravel())
+
+    def _inlet_profile(self) -> Array:
+        """Velocity (all local unknowns) that carries a unit flow into the domain."""
+        facets = self.mesh.facets(self.inlet)
+        _, ds = self._measures()
+        normal = ufl.FacetNormal(self.mesh.mesh)
+        tag = self.mesh.patches[self.inlet].tag
+        total = [
+            self.comm.allreduce(
+                dolfinx.fem.assemble_scalar(dolfinx.fem.form(normal[i] * ds(tag), jit_options=JIT_OPTIONS))
+            )
+            for i in range(3)
+        ]
+        direction = -np.array(total) / np.linalg.norm(total)
+        shape = self._membrane(facets, tag)
+        profile = np.zeros(self.x.x.array.size)
+        for c in range(3):
+            profile[self.space.velocity[:, c]] = shape * direction[c]
+        flow = self.openings.flux[:, 0] @ profile[: self.space.owned]
+        return profile / -self.comm.allreduce(flow)
+
+    def _membrane(self, facets: npt.NDArray[np.int32], tag: int) -> Array:
+        r"""Solve $-\Delta_\Gamma w = 1$ on a patch, $w = 0$ on its rim; values at V's local nodes."""
+        V, (_, ds) = self.space.V, self._measures()
+        w, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+        n = ufl.FacetNormal(self.mesh.mesh)
+        slope = ufl.grad(w) - ufl.dot(ufl.grad(w), n) * n
+        a = dolfinx.fem.form(ufl.inner(slope, ufl.grad(v)) * ds(tag), jit_options=JIT_OPTIONS)
+        load = dolfinx.fem.form(v * ds(tag), jit_options=JIT_OPTIONS)
+        wall = [p.name for p in self.mesh.patches.values() if p.role == "wall"]
+        rim = np.concatenate([self.mesh.facets(name) for name in wall]).astype(np.int32)
+        inside = np.setdiff1d(self.space.nodes_on(facets), self.space.nodes_on(rim))
+        count = V.dofmap.index_map.size_local + V.dofmap.index_map.num_ghosts
+        outside = np.setdiff1d(np.arange(count, dtype=np.int32), inside)
+        zero = dolfinx.fem.dirichletbc(PETSc.ScalarType(0.0), outside, V)
+        K = dolfinx.fem.petsc.assemble_matrix(a, [zero])
+        K.assemble()
+        b, solution = dolfinx.fem.Function(V), dolfinx.fem.Function(V)
+        dolfinx.fem.assemble_vector(b.x.array, load)
+        b.x.scatter_reverse(dolfinx.la.InsertMode.add)
+        b.x.array[outside] = 0.0
+        ksp = PETSc.KSP().create(self.comm)
+        ksp.setOperators(K)
+        ksp.setType("cg")
+        ksp.getPC().setType("jacobi")
+        ksp.setTolerances(rtol=1e-13, max_it=5000)
+        ksp.solve(b.x.petsc_vec, solution.x.petsc_vec)
+        solution.x.scatter_forward()
+        ksp.destroy()
+        K.destroy()
+        return np.array(solution.x.array)
+
+    def _choose_slot(self) -> int | None:
+        """Local index of the inlet unknown that holds Q, on the one rank that has it; else None."""
+        if self.prescribed:
+            return None
+        mine = np.flatnonzero(self.profile[: self.space.owned])
+        rank = self.comm.allreduce(self.comm.rank if mine.size else self.comm.size, op=MPI.MIN)
+        return int(mine[0]) if rank == self.comm.rank else None
+
+    # -- state ---------------------------------------------------------------------------------
+
+    def apply_inlet(self) -> None:
+        """Put the inlet velocity, and no slip, into the state."""
+        self.x.x.array[self.fixed] = self.Q_in * self.profile[self.fixed]
+
+    def functionals(self) -> tuple[Array, Array]:
+        """Flow out of, and mean pressure over, each open patch (one reduction)."""
+        x = self.x.x.array[: self.space.owned]
+        o = self.openings
+        both = np.asarray(self.comm.allreduce(np.concatenate([o.flux.T @ x, o.mean.T @ x])))
+        return both[: o.area.size], both[o.area.size :]
+
+    def advance(self, step: Any, scale: float) -> None:  # noqa: ANN401
+        """Add ``scale * step`` (a PETSc vector) to the state."""
+        change = step.array_r * scale
+        if not self.prescribed:
+            mine = change[self.slot] if self.slot is not None else 0.0
+            self.Q_in += self.comm.allreduce(float(mine))
+        self.x.x.array[: self.space.owned] += change
+        self.x.x.scatter_forward()
+        self.apply_inlet()
+
+    def snapshot(self) -> tuple[Array, float]:
+        """Copy of the state, for `restore`."""
+        return np.array(self.x.x.array), self.Q_in
+
+    def restore(self, saved: tuple[Array, float]) -> None:
+        """Go back to a snapshot."""
+        self.x.x.array[:], self.Q_in = saved
+
+    def linearise_about_state(self) -> None:
+        """Let the advecting and the frozen velocity equal the state."""
+        self.advecting.x.array[:] = self.x.x.array
+        self.frozen.x.array[:] = self.x.x.array
+
+    def linearise_about_rest(self) -> None:
+        """Let the advecting and the frozen velocity vanish: Stokes flow."""
+        self.advecting.x.array[:] = 0.0
+        self.frozen.x.array[:] = 0.0
+
+    def settle_pressures(self) -> Array:
+        """Correct the tractions so that mean pressures follow the models; return the gaps before."""
+        Q, p = self.functionals()
+        gap = self.openings.p0 + self.openings.R * Q - p
+        if self.prescribed:
+            gap[0] = 0.0
+        self.offset += gap
+        return gap
+
+    # -- algebra -------------------------------------------------------------------------------
+
+    def residual(self, b: Any) -> float:  # noqa: ANN401
+        """Assemble the residual into the owned vector ``b``; return its norm."""
+        start = perf_counter()
+        o, r = self.openings, self._r.x
+        r.array[:] = 0.0
+        dolfinx.fem.assemble_vector(r.array, self.F)
+        r.scatter_reverse(dolfinx.la.InsertMode.add)
+        Q, _ = self.functionals()
+        traction = o.p0 + o.R * Q + self.offset
+        owned = r.array[: self.space.owned]
+        owned += o.flux[:, 1:] @ traction[1:]
+        if not self.prescribed:
+            work = self.comm.allreduce(float(self.profile[: owned.size] @ owned))
+        mine = self.fixed[self.fixed < owned.size]
+        owned[mine] = 0.0
+        if self.slot is not None:
+            owned[self.slot] = work - traction[0]
+        b.array[:] = owned
+        self.seconds["assemble"] += perf_counter() - start
+        return float(b.norm())
+
+    def jacobian(self, inverse_cfl: float, newton: float) -> LowRank:
+        """Assemble the sparse part into ``A``; return the low-rank part."""
+        start = perf_counter()
+        self.inverse_cfl.value, self.newton.value = inverse_cfl, newton
+        self.A.zeroEntries()
+        dolfinx.fem.petsc.assemble_matrix(self.A, self.J)
+        self.A.assemble()
+        low_rank = self._low_rank()
+        first = self.A.getOwnershipRange()[0]
+        mine = self.fixed[self.fixed < self.space.owned]
+        self.A.zeroRowsColumns((mine + first).astype(np.int32), diag=1.0)
+        self.seconds["assemble"] += perf_counter() - start
+        return low_rank
+
+    def _low_rank(self) -> LowRank:
+        """Outlet terms, and the border of a pressure inlet; needs ``A`` before rows are fixed."""
+        o, owned = self.openings, self.space.owned
+        mine = self.fixed[self.fixed < owned]
+        flux = o.flux[:, 1:].copy()
+        flux[mine] = 0.0
+        U, V = [flux * o.R[1:]], [flux]
+        if not self.prescribed:
+            w, out = self.A.createVecs()
+            w.array[:] = self.profile[:owned]
+            self.A.mult(w, out)
+            corner = w.dot(out)
+            column = out.array_r.copy()
+            self.A.multTranspose(w, out)
+            row = out.array_r.copy()
+            column[mine], row[mine] = 0.0, 0.0
+            unit = np.zeros(owned)
+            if self.slot is not None:
+                unit[self.slot] = 1.0
+                row[self.slot] = corner - 1.0
+            U.append(np.stack([column, unit], axis=1))
+            V.append(np.stack([unit, row], axis=1))
+            w.destroy()
+            out.destroy()
+        return LowRank(self.comm, np.concatenate(U, axis=1), np.concatenate(V, axis=1))
+
+    def destroy(self) -> None:
+        """Free the matrix (collective)."""
+        self.A.destroy()

@@ -1,0 +1,149 @@
+r"""Terms of the momentum and mass balance, each one a function from `Fields` to a UFL form.
+
+All terms stand on the left-hand side: ``sum of terms = 0``. Everything is dimensionless (lengths by the
+inlet diameter $D$, velocities by $U$, pressures by $\rho U^2$), so that density is one and viscosity is
+$1/\mathrm{Re}$. A new term is one function here and its name in the tuple of the flow model that uses it.
+
+The advecting velocity ``w`` and the velocity ``f`` inside the stabilisation parameter are functions of
+their own: they equal ``u`` in the residual, and the Jacobian differentiates with respect to ``u`` alone
+(Picard), or ``u`` and ``w`` (Newton); the stabilisation parameter stays frozen in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import ufl
+
+Form = Any  # ufl ships no type information
+
+C_INVERSE = 36.0
+"""Inverse-estimate constant of linear elements, with the metric of `metric`."""
+
+EDGE_METRIC = ((1.0, 0.5, 0.5), (0.5, 1.0, 0.5), (0.5, 0.5, 1.0))
+"""Gram matrix of the edges of the regular tetrahedron: makes `metric` blind to vertex order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Everything a term may use.
+
+    Attributes:
+        u: Velocity.
+        p: Pressure.
+        v: Velocity test function.
+        q: Pressure test function.
+        w: Advecting velocity (equals ``u`` in the residual).
+        f: Velocity inside the stabilisation parameter (equals ``u``, never differentiated).
+        nu: One over the Reynolds number.
+        beta: Backflow stabilisation factor.
+        degree: Polynomial degree of the velocity.
+        dx: Cell measure.
+        ds_open: Measure of the faces with natural traction (outlets).
+    """
+
+    u: Any
+    p: Any
+    v: Any
+    q: Any
+    w: Any
+    f: Any
+    nu: Any
+    beta: Any
+    degree: int
+    dx: Any
+    ds_open: Any
+
+
+Term = Callable[[Fields], Form]
+
+
+def convection(f: Fields) -> Form:
+    r"""Skew-symmetric convection, $((w\cdot\nabla) u + \tfrac12(\nabla\cdot w) u)\cdot v$."""
+    return ufl.inner(ufl.dot(ufl.grad(f.u), f.w) + 0.5 * ufl.div(f.w) * f.u, f.v) * f.dx
+
+
+def viscous_stress(f: Fields) -> Form:
+    r"""Viscous term in gradient form, $\nu\nabla u : \nabla v$.
+
+    Its natural traction $-pn + \nu\,\partial_n u$ leaves developed pipe flow exact at an open end, which
+    the symmetric gradient does not.
+    """
+    return f.nu * ufl.inner(ufl.grad(f.u), ufl.grad(f.v)) * f.dx
+
+
+def pressure_coupling(f: Fields) -> Form:
+    r"""Pressure and incompressibility, $-p\nabla\cdot v + q\nabla\cdot u$."""
+    return (f.q * ufl.div(f.u) - f.p * ufl.div(f.v)) * f.dx
+
+
+def backflow(f: Fields) -> Form:
+    r"""Backflow stabilisation on open faces, $-\beta (w\cdot n)_- u\cdot v$.
+
+    Reference:
+        Esmaily Moghadam et al. (2011), Comput. Mech. 48, 277-291,
+        https://doi.org/10.1007/s00466-011-0599-0, eq. 12.
+    """
+    inward = ufl.min_value(ufl.dot(f.w, ufl.FacetNormal(ufl_domain(f))), 0.0)
+    return -f.beta * inward * ufl.inner(f.u, f.v) * f.ds_open
+
+
+def ufl_domain(f: Fields) -> Any:  # noqa: ANN401 - ufl ships no type information
+    """The mesh of the fields."""
+    return ufl.domain.extract_unique_domain(f.u)
+
+
+def metric(f: Fields) -> Any:  # noqa: ANN401
+    r"""Element metric $G = 4 p^2 J^{-T} E J^{-1}$: $4p^2/h^2$ on a regular tetrahedron of edge $h$."""
+    K = ufl.inv(ufl.Jacobian(ufl_domain(f)))
+    E = ufl.as_matrix(EDGE_METRIC)
+    return (4.0 * f.degree**2) * ufl.dot(ufl.transpose(K), ufl.dot(E, K))
+
+
+def rate(f: Fields) -> Any:  # noqa: ANN401
+    r"""Advection rate of an element, $\sqrt{f\cdot G f}$."""
+    return ufl.sqrt(ufl.dot(f.f, ufl.dot(metric(f), f.f)) + 1e-12)
+
+
+def tau(f: Fields) -> Any:  # noqa: ANN401
+    r"""Stabilisation parameter $\tau = (f\cdot G f + C\nu^2 G:G)^{-1/2}$; never a time step in it.
+
+    Reference:
+        Bazilevs et al. (2007), CMAME 197, 173-201, https://doi.org/10.1016/j.cma.2007.07.016, eq. 63,
+        without its time-step term: Jia & Esmaily (2023), https://doi.org/10.1038/s41598-023-46316-4.
+    """
+    G = metric(f)
+    advective = ufl.dot(f.f, ufl.dot(G, f.f))
+    return 1.0 / ufl.sqrt(advective + (C_INVERSE / 4.0) * f.nu**2 * ufl.inner(G, G))
+
+
+def strong_momentum(f: Fields) -> Any:  # noqa: ANN401
+    r"""Strong residual of the steady momentum balance, $(w\cdot\nabla)u + \nabla p - \nu\Delta u$."""
+    advection = ufl.dot(ufl.grad(f.u), f.w) + ufl.grad(f.p)
+    return advection if f.degree == 1 else advection - f.nu * ufl.div(ufl.grad(f.u))
+
+
+def supg_pspg(f: Fields) -> Form:
+    r"""Streamline-upwind and pressure stabilisation, $\tau\, r \cdot ((w\cdot\nabla) v + \nabla q)$.
+
+    Reference:
+        Tezduyar et al. (1992), CMAME 95, 221-242, https://doi.org/10.1016/0045-7825(92)90141-6.
+    """
+    test = ufl.dot(ufl.grad(f.v), f.f) + ufl.grad(f.q)
+    return tau(f) * ufl.inner(strong_momentum(f), test) * f.dx
+
+
+def lsic(f: Fields) -> Form:
+    r"""Least squares on incompressibility, $\tau_c\,\nabla\cdot u\,\nabla\cdot v$, $\tau_c = 1/(\tau\,\mathrm{tr}\,G)$."""
+    return ufl.div(f.u) * ufl.div(f.v) / (tau(f) * ufl.tr(metric(f))) * f.dx
+
+
+GALERKIN: tuple[Term, ...] = (convection, viscous_stress, pressure_coupling, backflow)
+STABILISED: tuple[Term, ...] = (*GALERKIN, supg_pspg, lsic)
+
+
+def residual(terms: Iterable[Term], f: Fields) -> Form:
+    """Sum the terms into one UFL form."""
+    return sum(term(f) for term in terms)
