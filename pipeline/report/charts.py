@@ -1,0 +1,146 @@
+"""Pull-back curves and convergence history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.report.colours import INK, vessel_style
+from pipeline.report.data import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.edgecolor": "#8a9099",
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e8eb",
+    "grid.linewidth": 0.8,
+    "xtick.color": "#4a5059",
+    "ytick.color": "#4a5059",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ffr3d",
+    "legend.frameon": False,
+}
+
+
+@contextmanager
+def _figure(width: float, height: float) -> Iterator[Figure]:
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+def pull_back(run: Run, path: Path) -> None:
+    """FFR and lumen diameter along every centreline, with the threshold and the lesions."""
+    with _figure(9.0, 5.6) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.3])
+        for k, curve in enumerate(run.pull_backs):
+            colour, dash = vessel_style(k)
+            upper.plot(
+                curve.abscissa_mm, curve.ffr, color=colour, ls=dash, lw=1.8, label=curve.outlet
+            )
+            lower.plot(curve.abscissa_mm, curve.diameter_mm, color=colour, ls=dash, lw=1.4)
+        _threshold(upper, run.case.report.threshold)
+        _lesions(upper, lower, run)
+        lowest = min(float(np.nanmin(curve.ffr)) for curve in run.pull_backs)
+        upper.set_ylim(min(0.5, max(0.0, lowest - 0.05)), 1.03)
+        upper.set_ylabel("FFR = p / Pa")
+        lower.set_ylabel("Diameter [mm]")
+        lower.set_ylim(bottom=0)
+        lower.set_xlabel("Distance from the anatomical inlet along the centreline [mm]")
+        upper.legend(loc="lower left", ncols=3, title="Vessel end")
+        figure.savefig(path, dpi=150)
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+
+
+def _threshold(axes: Axes, threshold: float) -> None:
+    axes.axhline(threshold, color=INK, lw=1.0, ls=(0, (5, 3)))
+    axes.annotate(
+        f"{threshold:.2f}",
+        (1, threshold),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, 3),
+        textcoords="offset points",
+        ha="right",
+        color=INK,
+    )
+
+
+def _lesions(upper: Axes, lower: Axes, run: Run) -> None:
+    names = [curve.outlet for curve in run.pull_backs]
+    for lesion in run.ffr["lesions"]:
+        colour, _ = vessel_style(names.index(lesion["outlet"]))
+        for axes in (upper, lower):
+            axes.axvspan(lesion["start_mm"], lesion["end_mm"], color=colour, alpha=0.10, lw=0)
+        upper.annotate(
+            f"{lesion['name']}\n{lesion['diameter_stenosis']:.0%} DS",
+            (lesion["throat_mm"], 1.0),
+            xycoords=("data", "axes fraction"),
+            ha="center",
+            va="bottom",
+            fontsize=8.5,
+            color=colour,
+            annotation_clip=False,
+        )
+
+
+def convergence(run: Run, path: Path) -> bool:
+    """Residual and linear iterations over the nonlinear steps; False if there is no history to draw."""
+    rows = [row for row in run.flow.history if _number(row.get("residual"))]
+    if not rows:
+        return False
+    steps = np.arange(1, len(rows) + 1)
+    with _figure(9.0, 3.2) as figure:
+        left, right = figure.subplots(1, 2, width_ratios=[3, 2])
+        left.semilogy(
+            steps, [row["residual"] for row in rows], color="#0072b2", lw=1.6, marker="o", ms=3
+        )
+        left.set_xlabel("Nonlinear step")
+        left.set_ylabel("Residual, relative to the first [1]")
+        _flows(right, rows) or _iterations(right, rows)
+        right.set_xlabel("Nonlinear step")
+        figure.savefig(path, dpi=150)
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    return True
+
+
+def _flows(axes: Axes, rows: list[dict[str, Any]]) -> bool:
+    """Outlet flows relative to their last value, if the history has them."""
+    last = rows[-1].get("flows")
+    if not isinstance(last, dict) or not last:
+        return False
+    steps = np.arange(1, len(rows) + 1)
+    for k, name in enumerate(last):
+        colour, dash = vessel_style(k)
+        values = [row.get("flows", {}).get(name, np.nan) * 60e6 for row in rows]
+        axes.plot(steps, values, color=colour, ls=dash, lw=1.4, label=name)
+    axes.set_ylabel("Flow out [mL/min]")
+    axes.legend(fontsize=8, ncols=2)
+    return True
+
+
+def _iterations(axes: Axes, rows: list[dict[str, Any]]) -> bool:
+    counts = [row.get("linear_iterations", np.nan) for row in rows]
+    axes.bar(np.arange(1, len(rows) + 1), counts, color="#8da7be")
+    axes.set_ylabel("Linear iterations [1]")
+    return True
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and value > 0
