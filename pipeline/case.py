@@ -69,6 +69,9 @@ class PhantomInput(Section):
         default=1.5, gt=0.5, le=4, description="branches end at this diameter"
     )
     side_branches: int = Field(default=2, ge=0, le=6, description="diagonals and marginals in all")
+    murray_exponent: float = Field(
+        default=7 / 3, ge=2, le=3, description="D_parent^k = sum of D_child^k at bifurcations"
+    )
     stenoses: tuple[PhantomStenosis, ...] = ()
     voxel_mm: float | None = Field(
         default=None,
