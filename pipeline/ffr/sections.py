@@ -121,15 +121,19 @@ class Sectioner:
         return KDTree(self.points[self.cells[:, :4]].mean(axis=1))
 
     @cached_property
-    def _largest(self) -> float:
-        """The largest distance of a node from its cell's centroid."""
+    def _size_of_cell(self) -> Floats:
+        """The largest distance of a node from its cell's centroid, ``(m,)``."""
         centroid = self._tree.data
-        return float(
-            max(
-                np.linalg.norm(self.points[self.cells[:, k]] - centroid, axis=1).max()
-                for k in range(self.cells.shape[1])
+        largest = np.zeros(len(centroid))
+        for k in range(self.cells.shape[1]):
+            np.maximum(
+                largest, np.linalg.norm(self.points[self.cells[:, k]] - centroid, axis=1), out=largest
             )
-        )
+        return largest
+
+    @cached_property
+    def _largest(self) -> float:
+        return float(self._size_of_cell.max())
 
     def section(
         self, centre: Floats, tangent: Floats, radius: float, area: float = np.nan
@@ -175,12 +179,13 @@ class Sectioner:
         near = np.asarray(
             self._tree.query_ball_point(centre, reach + self._largest), dtype=np.int64
         )
+        offset = self._tree.data[near] - centre
+        size = self._size_of_cell[near]
+        near = near[
+            (np.abs(offset @ tangent) <= size) & (np.linalg.norm(offset, axis=1) <= reach + size)
+        ]
         if near.size == 0:
             return None
-        offset = self.points[self.cells[near]] - centre
-        height = offset @ tangent
-        within = np.linalg.norm(offset, axis=2).min(axis=1) <= reach
-        near = near[within & (height.min(axis=1) < 0) & (height.max(axis=1) >= 0)]
         split = SPLIT[self.cells.shape[1]]
         nodes = self.cells[near][:, split].reshape(-1, 4)
         height = (self.points[nodes] - centre) @ tangent

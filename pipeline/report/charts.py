@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from pipeline.report.colours import INK, vessel_style
-from pipeline.report.data import Run
+from pipeline.report.colours import INK, LESION, STEM, vessel_style
+from pipeline.report.data import PullBack, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 STYLE: Any = {
     "font.family": "sans-serif",
@@ -50,12 +55,15 @@ def pull_back(run: Run, path: Path) -> None:
     """FFR and lumen diameter along every centreline, with the threshold and the lesions."""
     with _figure(9.0, 5.6) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.3])
+        shared = _shared(run.pull_backs)
         for k, curve in enumerate(run.pull_backs):
             colour, dash = vessel_style(k)
-            upper.plot(
-                curve.abscissa_mm, curve.ffr, color=colour, ls=dash, lw=1.8, label=curve.outlet
-            )
-            lower.plot(curve.abscissa_mm, curve.diameter_mm, color=colour, ls=dash, lw=1.4)
+            own = ~np.isin(curve.branch, shared)
+            _line(upper, curve.abscissa_mm, curve.ffr, ~own, color=STEM, lw=1.8)
+            _line(lower, curve.abscissa_mm, curve.diameter_mm, ~own, color=STEM, lw=1.4)
+            style = {"color": colour, "ls": dash}
+            _line(upper, curve.abscissa_mm, curve.ffr, own, lw=1.8, label=curve.outlet, **style)
+            _line(lower, curve.abscissa_mm, curve.diameter_mm, own, lw=1.4, **style)
         _threshold(upper, run.case.report.threshold)
         _lesions(upper, lower, run)
         lowest = min(float(np.nanmin(curve.ffr)) for curve in run.pull_backs)
@@ -67,6 +75,21 @@ def pull_back(run: Run, path: Path) -> None:
         upper.legend(loc="lower left", ncols=3, title="Vessel end")
         figure.savefig(path, dpi=150)
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+
+
+def _shared(curves: Sequence[PullBack]) -> Ints:
+    """Branch numbers that more than one centreline passes."""
+    numbers, count = np.unique(
+        np.concatenate([np.unique(curve.branch) for curve in curves]), return_counts=True
+    )
+    return np.asarray(numbers[count > 1])
+
+
+def _line(axes: Axes, x: Floats, y: Floats, show: Mask, **style: Any) -> None:  # noqa: ANN401
+    """A line where ``show``, joined to the point before it."""
+    joined = show.copy()
+    joined[:-1] |= show[1:]
+    axes.plot(x, np.where(joined, y, np.nan), **style)
 
 
 def _threshold(axes: Axes, threshold: float) -> None:
@@ -83,11 +106,9 @@ def _threshold(axes: Axes, threshold: float) -> None:
 
 
 def _lesions(upper: Axes, lower: Axes, run: Run) -> None:
-    names = [curve.outlet for curve in run.pull_backs]
     for lesion in run.ffr["lesions"]:
-        colour, _ = vessel_style(names.index(lesion["outlet"]))
         for axes in (upper, lower):
-            axes.axvspan(lesion["start_mm"], lesion["end_mm"], color=colour, alpha=0.10, lw=0)
+            axes.axvspan(lesion["start_mm"], lesion["end_mm"], color=LESION, alpha=0.08, lw=0)
         upper.annotate(
             f"{lesion['name']}\n{lesion['diameter_stenosis']:.0%} DS",
             (lesion["throat_mm"], 1.0),
@@ -95,7 +116,7 @@ def _lesions(upper: Axes, lower: Axes, run: Run) -> None:
             ha="center",
             va="bottom",
             fontsize=8.5,
-            color=colour,
+            color=LESION,
             annotation_clip=False,
         )
 

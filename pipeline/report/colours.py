@@ -11,6 +11,8 @@ FFR_RANGE = (0.5, 1.0)
 UNDER = "#c2185b"  # below the scale
 MASKED = "#d9d9d9"  # flow extensions
 INK = "#1b1f24"
+STEM = "#7d858f"  # what several vessels share
+LESION = "#b00020"
 VESSELS = (
     "#0072b2",
     "#d55e00",

@@ -20,13 +20,23 @@ from solver.problem import FlowResult
 
 @dataclass(frozen=True)
 class PullBack:
-    """One curve of ``ffr/centerlines.vtp`` without flow extensions; arrays ``(n,)``."""
+    """One curve of ``ffr/centerlines.vtp`` without flow extensions; arrays ``(n,)``.
+
+    Attributes:
+        outlet: Vessel end.
+        abscissa_mm: Distance from the anatomical inlet.
+        ffr: Section means.
+        diameter_mm: Area-equivalent; NaN in bifurcations.
+        points_mm: ``(n, 3)``.
+        branch: Branch number.
+    """
 
     outlet: str
     abscissa_mm: npt.NDArray[np.float64]
     ffr: npt.NDArray[np.float64]
     diameter_mm: npt.NDArray[np.float64]
     points_mm: npt.NDArray[np.float64]
+    branch: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -95,9 +105,8 @@ def _pull_backs(path: Path) -> tuple[PullBack, ...]:
 
     data = pv.PolyData(str(path))
     names = [str(name) for name in data.field_data["outlet_names"]]
-    offsets = np.asarray(data.GetLines().GetNumberOfCells())
-    if offsets != len(names):
-        raise ValueError(f"{path}: {offsets} lines, {len(names)} outlets")
+    if data.n_lines != len(names):
+        raise ValueError(f"{path}: {data.n_lines} lines, {len(names)} outlets")
     curves = []
     for k, name in enumerate(names):
         ids = data.get_cell(k).point_ids
@@ -109,6 +118,7 @@ def _pull_backs(path: Path) -> tuple[PullBack, ...]:
                 ffr=np.asarray(data.point_data["ffr"])[keep],
                 diameter_mm=2 * np.sqrt(np.asarray(data.point_data["area_mm2"])[keep] / np.pi),
                 points_mm=np.asarray(data.points, dtype=np.float64)[keep],
+                branch=np.asarray(data.point_data["branch"]).astype(np.int64)[keep],
             )
         )
     return tuple(curves)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.report.colours import INK, MASKED, Scale
+from pipeline.report.colours import INK, LESION, MASKED, Scale
 
 Floats = npt.NDArray[np.float64]
 
@@ -62,7 +62,7 @@ def ffr_map(wall_file: Path, scale: Scale, labels: Sequence[Label], path: Path) 
         diffuse=0.75,
         scalar_bar_args=_bar(scale),
     )
-    for kind, colour in (("lesion", "#b00020"), ("end", INK)):
+    for kind, colour in (("lesion", LESION), ("end", INK)):
         chosen = [label for label in labels if label.kind == kind]
         if chosen:
             plotter.add_point_labels(

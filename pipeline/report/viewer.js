@@ -139,9 +139,22 @@
   let turn, zoom, pan, current = fields[0], dirty = false, pickFresh = false;
   function reset() {
     turn = scene.view.map((row) => row.slice());
-    zoom = 1 / reach;
-    pan = [0, 0];
+    fit();
     draw();
+  }
+  function fit() {
+    const low = [9, 9], high = [-9, -9];
+    for (let i = 0; i < positions.length; i += 3)
+      for (let k = 0; k < 2; k++) {
+        let x = 0;
+        for (let j = 0; j < 3; j++) x += turn[k][j] * (positions[i + j] / 65535 - centre[j]);
+        low[k] = Math.min(low[k], x);
+        high[k] = Math.max(high[k], x);
+      }
+    const a = aspect(), room = [0.80, 0.90];
+    zoom = Math.min(...[0, 1].map((k) => 2 * room[k] / (a[k] * Math.max(high[k] - low[k], 1e-6))));
+    pan = [0, 1].map((k) => -zoom * (low[k] + high[k]) / 2);
+    pan[0] -= 0.08 / a[0];
   }
   function rotate(dx, dy) {
     const cx = Math.cos(dx), sx = Math.sin(dx), cy = Math.cos(dy), sy = Math.sin(dy);
@@ -210,7 +223,7 @@
     const ratio = window.devicePixelRatio || 1;
     const w = Math.max(1, Math.round(canvas.clientWidth * ratio)), h = Math.max(1, Math.round(canvas.clientHeight * ratio));
     if (w !== canvas.width || h !== canvas.height) { canvas.width = w; canvas.height = h; }
-    draw();
+    if (turn) draw();
   }
 
   // ---- value under the pointer ------------------------------------------------------------------
@@ -284,7 +297,7 @@
     }));
     for (const button of box.querySelectorAll("[data-field]"))
       button.setAttribute("aria-pressed", String(button.dataset.field === field.name));
-    draw();
+    if (turn) draw();
   }
   const bar = box.querySelector(".fields");
   for (const field of fields) {
@@ -352,8 +365,8 @@
     draw();
   });
   new ResizeObserver(resize).observe(canvas);
+  resize();
   show(fields[0]);
   reset();
-  resize();
   box.dataset.ready = "yes";
 })();
