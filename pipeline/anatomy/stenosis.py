@@ -24,8 +24,8 @@ from pipeline.anatomy.types import Centerline, Lesion
 
 _PROMINENCE = 0.08  # smallest dip searched for, as a part of the diameter
 _WINDOW = 3.0  # healthy diameters used on each side of a lesion
-_TAPER, _TAPER_SD = -0.005, 0.005  # of log D per mm
-_STEP, _STEP_SD = -0.10, 0.15  # of log D at a bifurcation
+_TAPER, _TAPER_SD = -0.008, 0.012  # of log D per mm
+_STEP, _STEP_SD = -0.10, 0.10  # of log D at a bifurcation
 _FLARE = 1.15  # rounder than this, in terms of the typical roundness: no flare
 _NOISE = 0.06  # of log D
 _CUT = 0.25  # Tukey: narrower than the fit by more has no weight
@@ -75,8 +75,8 @@ def find_lesions(lines: Sequence[Centerline], minimum: float) -> tuple[Lesion, .
         minimum: Smallest diameter stenosis to report, e.g. 0.25.
     """
     found: list[tuple[Profile, Valley]] = []
-    for index, line in enumerate(lines):
-        profile = _profile(index, line)
+    profiles = [_profile(index, line) for index, line in enumerate(lines)]
+    for profile in sorted(profiles, key=_main_vessel_first):
         for valley in _valleys(profile):
             if valley.stenosis(profile) >= minimum and not _known(found, profile, valley):
                 found.append((profile, valley))
@@ -97,6 +97,15 @@ def _profile(index: int, line: Centerline) -> Profile:
     known = _unflared(diameter, area / (np.pi * line.radius_mm[inside] ** 2))
     bridged = np.interp(s, s[known], diameter[known]) if known.any() else 2 * line.radius_mm[inside]
     return Profile(index, s, bridged, known, line.branch[inside], line.points_mm[inside])
+
+
+def _main_vessel_first(profile: Profile) -> tuple[float, ...]:
+    """Sorting key: at every bifurcation the line into the wider daughter comes first.
+
+    A narrowing of a stem is then measured against the main vessel beyond it, not against a side branch.
+    """
+    branches = dict.fromkeys(profile.branch.tolist())
+    return tuple(-float(np.median(profile.diameter[profile.branch == b])) for b in branches)
 
 
 def _unflared(diameter: Floats, roundness: Floats) -> npt.NDArray[np.bool_]:
@@ -132,71 +141,103 @@ def _known(found: list[tuple[Profile, Valley]], profile: Profile, valley: Valley
 def _valleys(profile: Profile) -> list[Valley]:
     """Narrowings of one profile with their references."""
     depth = -np.log(gaussian_filter1d(profile.diameter, 2.0, mode="nearest"))
-    # a closed inlet side lets an ostial narrowing count; the outlet side must recover by itself
+    # a wide end before the inlet lets an ostial narrowing count; the outlet side must recover by itself
     padded = np.concatenate([[depth.min() - 1.0], depth])
     peaks, about = find_peaks(padded, prominence=-np.log(1.0 - _PROMINENCE))
-    rough = []
+    spans = []
     for peak, left, right in zip(
-        peaks - 1, about["left_bases"] - 1, about["right_bases"] - 1, strict=True
+        (peaks - 1).tolist(),
+        np.maximum(about["left_bases"] - 1, 0).tolist(),
+        np.maximum(about["right_bases"] - 1, 0).tolist(),
+        strict=True,
     ):
-        level = -max(depth[max(left, 0) : peak + 1].min(), depth[peak : right + 1].min())
-        rough.append(_span(depth, int(peak), level + np.log(0.95)))
+        level = -max(depth[left : peak + 1].min(), depth[peak : right + 1].min())
+        start, end = _under(depth, peak, level + np.log(0.95))
+        spans.append(_Span(left, start, peak, end, right))
     busy = np.zeros(len(depth), np.bool_)
-    for start, _, end in rough:
-        busy[start : end + 1] = True
-    return [_refine(profile, busy, span) for span in rough]
+    for span in spans:
+        busy[span.start : span.end + 1] = True
+    return [_refine(profile, busy, span) for span in spans]
 
 
-def _span(depth: Floats, throat: int, level: float) -> tuple[int, int, int]:
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Indices of a narrowing: where it could begin and end at most, its shoulders, its throat."""
+
+    first: int
+    start: int
+    throat: int
+    end: int
+    last: int
+
+
+def _under(depth: Floats, throat: int, level: float) -> tuple[int, int]:
     """The stretch around a throat where ``log D`` stays under `level`."""
     wide = np.flatnonzero(-depth >= level)
     before, after = wide[wide < throat], wide[wide > throat]
     start = int(before[-1]) if len(before) else 0
     end = int(after[0]) if len(after) else len(depth) - 1
-    return start, throat, end
+    return start, end
 
 
-def _refine(profile: Profile, busy: npt.NDArray[np.bool_], span: tuple[int, int, int]) -> Valley:
+def _refine(profile: Profile, busy: npt.NDArray[np.bool_], span: _Span) -> Valley:
     """Fit the reference outside the span, move the shoulders to it, repeat."""
-    start, throat, end = span
-    low = profile.diameter[start : end + 1].copy()
-    low[~profile.known[start : end + 1]] = np.inf
+    low = np.where(profile.known, profile.diameter, np.inf)[span.start : span.end + 1]
     if np.isfinite(low).any():
-        throat = start + int(np.argmin(low))
+        span = replace(span, throat=span.start + int(np.argmin(low)))
     reference = profile.diameter
     for _ in range(6):
-        inside = busy.copy()
-        inside[start : end + 1] = True
-        reference = _reference(profile, ~inside & profile.known, (start, end))
-        reference = _supported(profile, reference, ~inside & profile.known, (start, throat, end))
-        depth = 1.0 - profile.diameter[throat] / reference[throat]
-        healthy = profile.diameter >= (1.0 - max(0.02, 0.05 * depth)) * reference
-        moved = _shoulders(profile, healthy, throat)
-        if moved == (start, end):
+        healthy = ~busy & profile.known
+        healthy[span.start : span.end + 1] = False
+        reference = _reference(profile, healthy, (span.start, span.end))
+        reference = _supported(profile, reference, healthy, span)
+        moved = _shoulders(profile, reference, span)
+        if (moved.start, moved.end) == (span.start, span.end):
             break
-        start, end = moved
-    return Valley(start, throat, end, float(reference[throat]))
+        span = moved
+    return Valley(span.start, span.throat, span.end, float(reference[span.throat]))
 
 
-def _shoulders(profile: Profile, healthy: npt.NDArray[np.bool_], throat: int) -> tuple[int, int]:
-    """First points on both sides that are healthy, or where the vessel has stopped widening."""
-    smooth = gaussian_filter1d(profile.diameter, 2.0, mode="nearest")
-    return (
-        throat - _walk(smooth[throat::-1], healthy[throat::-1]),
-        throat + _walk(smooth[throat:], healthy[throat:]),
-    )
+def _shoulders(profile: Profile, reference: Floats, span: _Span) -> _Span:
+    """Move the shoulders of a span to where its two flanks meet the reference."""
+    lost = reference - profile.diameter
+    part = lost / max(float(lost[span.throat]), 1e-12)
+    before = slice(span.throat, span.first - 1 if span.first > 0 else None, -1)
+    after = slice(span.throat, span.last + 1)
+    here = float(profile.s[span.throat])
+    start = here - _flank(here - profile.s[before], part[before])
+    end = here + _flank(profile.s[after] - here, part[after])
+    first, last = np.searchsorted(profile.s, [start, end])
+    return replace(span, start=min(int(first), span.throat), end=min(int(last), len(profile.s) - 1))
 
 
-def _walk(diameter: Floats, healthy: npt.NDArray[np.bool_]) -> int:
-    best = 0
-    for i in range(1, len(diameter)):
-        if healthy[i]:
-            return i
-        if diameter[i] > diameter[best] * 1.005:
-            best = i
-        elif i - best > 10 and diameter[best] > diameter[0] * 1.05:  # no gain over a diameter
-            return best
-    return best
+def _flank(distance: Floats, part: Floats) -> float:
+    """Distance from the throat to a shoulder.
+
+    The last bit of a smooth shoulder drowns in noise, so the flank is extrapolated from where half and 15 % of the
+    depth are left, half-way between a straight flank and a parabolic one.
+
+    Args:
+        distance: From the throat outward [mm], ``(n,)``, 0 first.
+        part: Remaining part of the depth, 1 at the throat, ``(n,)``.
+    """
+    far = _first_below(distance, part, 0.15)
+    near = _first_below(distance, part, 0.5)
+    if far is None or near is None:  # the next narrowing or the vessel's end comes first
+        return float(distance[np.argmin(part)])
+    straight = far + 0.15 * (far - near) / 0.35
+    root = np.sqrt([0.5, 0.15])
+    parabolic = far + root[1] * (far - near) / (root[0] - root[1])
+    return float(min(0.5 * (straight + parabolic), distance[-1]))
+
+
+def _first_below(distance: Floats, part: Floats, level: float) -> float | None:
+    below = np.flatnonzero(part < level)
+    if len(below) == 0 or below[0] == 0:
+        return None
+    k = int(below[0])
+    t = (part[k - 1] - level) / (part[k - 1] - part[k])
+    return float(distance[k - 1] + t * (distance[k] - distance[k - 1]))
 
 
 def _reference(profile: Profile, healthy: npt.NDArray[np.bool_], span: tuple[int, int]) -> Floats:
@@ -215,7 +256,9 @@ def _reference(profile: Profile, healthy: npt.NDArray[np.bool_], span: tuple[int
     rows[np.arange(len(y)), [column[b] for b in profile.branch[use].tolist()]] = 1.0
     rows[:, -1] = profile.s[use] - middle
     gap = np.gradient(profile.s)[use] / profile.diameter[use]  # a diameter is one observation
-    base = np.maximum(gap, 1e-6) / _NOISE**2
+    off = np.maximum(profile.s[span[0]] - profile.s[use], profile.s[use] - profile.s[span[1]])
+    near = 1.0 / (1.0 + (off / (2.0 * profile.diameter[use])) ** 2)
+    base = np.maximum(gap, 1e-6) * near / _NOISE**2
     robust = np.ones(len(y))
     solution = np.zeros(len(wanted) + 1)
     for _ in range(20):
@@ -250,10 +293,10 @@ def _supported(
     profile: Profile,
     reference: Floats,
     healthy: npt.NDArray[np.bool_],
-    span: tuple[int, int, int],
+    span: _Span,
 ) -> Floats:
     """Limit the reference on each side of the throat to what the healthy vessel there shows."""
-    start, throat, end = span
+    start, throat, end = span.start, span.throat, span.end
     use = _window(profile, healthy, (start, end))
     result = reference.copy()
     sides = (use[use < start], slice(None, throat)), (use[use > end], slice(throat + 1, None))
@@ -282,7 +325,9 @@ def _window(
 
 def _lesion(lines: Sequence[Centerline], profile: Profile, valley: Valley) -> Lesion:
     branch = profile.branch[valley.throat]
-    outlets = tuple(line.outlet for line in lines if bool((line.branch == branch).any()))
+    own = lines[profile.line].outlet
+    others = [line.outlet for line in lines if bool((line.branch == branch).any())]
+    outlets = (own, *(name for name in others if name != own))
     s, least = profile.s, float(profile.diameter[valley.throat])
     return Lesion(
         name="",

@@ -56,7 +56,7 @@ def voronoi_paths(
         if not np.isfinite(total[end]):
             place = np.round(surface.points[target], 2).tolist()
             raise ComputationError(f"no way inside the surface to the end at {place} mm")
-        path = _walk_back(before, end)
+        path = _walk_back(before.astype(np.int64), end)
         points = np.vstack([surface.points[source], centre[path], surface.points[target]])
         result.append((points, np.pad(radius[path], 1, mode="edge")))
     return result

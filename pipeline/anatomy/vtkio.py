@@ -196,9 +196,12 @@ def wall_distance(surface: Surface, points: Floats) -> Floats:
     locator = vtkStaticCellLocator()
     locator.SetDataSet(poly_data(surface.points, surface.triangles[surface.patch == 0]))
     locator.BuildLocator()
-    closest, cell, sub, square = [0.0, 0.0, 0.0], mutable(0), mutable(0), mutable(0.0)
-    result = np.empty(len(points))
-    for i, point in enumerate(points.tolist()):
-        locator.FindClosestPoint(point, closest, cell, sub, square)
-        result[i] = square.get()
-    return np.sqrt(result)
+    found: list[float] = []
+    where: Any = [0.0, 0.0, 0.0]
+    cell: Any = mutable(0)
+    part: Any = mutable(0)
+    square: Any = mutable(0.0)
+    for point in points.tolist():
+        locator.FindClosestPoint(point, where, cell, part, square)
+        found.append(float(square))
+    return np.sqrt(np.array(found))
