@@ -20,7 +20,7 @@ from meshing.topology import (
 )
 
 BLENDS = (1.0, 0.5, 0.25, 0.0)
-_VALID = 0.1  # lower bound of det J over its mean below which an element is straightened
+_VALID = 0.2  # lower bound of det J over its mean below which an element is straightened
 _REACH = 0.2  # a mid-edge node leaves its chord by at most this share of the edge
 
 
@@ -58,7 +58,7 @@ def curve(surface: SurfaceMesh, mesh: TetraMesh, wall: SmoothWall) -> CurvedMesh
     shift = wall_shifts(surface, mesh.points, wall, keys, edges, chord)
     start = len(mesh.points)
     cells = np.concatenate([mesh.tetrahedra, start + of_cell], axis=1)
-    blend = _relax(np.concatenate([mesh.points, chord]), cells, of_cell, shift)
+    blend = relax(np.concatenate([mesh.points, chord]), cells, of_cell, shift)
     nodes = np.concatenate([mesh.points, chord + blend[:, None] * shift])
     on_facet = np.searchsorted(keys, edge_keys(_edge_ends(surface.triangles))).reshape(-1, 3)
     moved = np.any(shift != 0, axis=1)
@@ -97,7 +97,7 @@ def wall_shifts(
     return shift * scale[:, None]
 
 
-def _relax(nodes: Floats, cells: Ints, of_cell: Ints, shift: Floats) -> Floats:
+def relax(nodes: Floats, cells: Ints, of_cell: Ints, shift: Floats) -> Floats:
     """Blend factor of every edge's displacement, one of `BLENDS`, that makes all cells valid."""
     level = np.zeros(len(shift), dtype=np.int64)
     blends = np.array(BLENDS)

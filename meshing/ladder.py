@@ -52,6 +52,7 @@ class Rung:
 
 RUNGS = (
     Rung("mmgs + hxt", "mmgs", "hxt"),
+    Rung("mmgs a little finer + hxt", "mmgs", "hxt", factor=0.93),
     Rung("mmgs + delaunay + netgen", "mmgs", "delaunay", netgen=True),
     Rung("mmgs finer + hxt", "mmgs", "hxt", factor=0.8),
     Rung("vmtk + delaunay + netgen", "vmtk", "delaunay", netgen=True),

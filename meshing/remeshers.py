@@ -40,3 +40,37 @@ def mmgs(given: Arrays) -> Arrays:
         "triangles": made.astype(np.int64),
         "patch": patch.astype(np.int32),
     }
+
+
+def vmtk(given: Arrays) -> Arrays:
+    """Remesh by VMTK; rims lie between entity ids, which it keeps."""
+    from vmtk import vtkvmtk
+    from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+    from meshing.locator import poly_data
+
+    surface = poly_data(given["points"], given["triangles"])
+    ids = numpy_to_vtk(given["patch"].astype(np.int32) + 1, deep=True)
+    ids.SetName("CellEntityIds")
+    surface.GetCellData().AddArray(ids)
+    area = numpy_to_vtk(0.25 * np.sqrt(3.0) * given["size"] ** 2, deep=True)
+    area.SetName("TargetArea")
+    surface.GetPointData().AddArray(area)
+    filter_ = vtkvmtk.vtkvmtkPolyDataSurfaceRemeshing()
+    filter_.SetInputData(surface)
+    filter_.SetCellEntityIdsArrayName("CellEntityIds")
+    filter_.SetElementSizeModeToTargetAreaArray()
+    filter_.SetTargetAreaArrayName("TargetArea")
+    filter_.SetNumberOfIterations(10)
+    filter_.SetNumberOfConnectivityOptimizationIterations(20)
+    filter_.SetMaxArea(1e16)
+    filter_.Update()
+    made = filter_.GetOutput()
+    triangles = vtk_to_numpy(made.GetPolys().GetConnectivityArray()).reshape(-1, 3)
+    patch = vtk_to_numpy(made.GetCellData().GetArray("CellEntityIds")) - 1
+    used, number = np.unique(triangles, return_inverse=True)
+    return {
+        "points": vtk_to_numpy(made.GetPoints().GetData())[used].astype(np.float64),
+        "triangles": number.reshape(-1, 3).astype(np.int64),
+        "patch": patch.astype(np.int32),
+    }

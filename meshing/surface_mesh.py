@@ -6,15 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from meshing.crossing import crossing_triangles
 from meshing.lumen import LumenSurface
 from meshing.sizing import SizeField
 from meshing.smooth_wall import SmoothWall
-from meshing.topology import Floats, Ints
-from meshing.worker import call
+from meshing.topology import Floats, Ints, triangle_areas
+from meshing.worker import StepFailedError, call
 
 _TOLERANCE = (
     0.2  # deviation the remesher may allow itself, in largest radii: sizes steer it, not this
 )
+_REPAIRS = 4  # rounds of moving vertices back where the wall would cross itself
 _REACH = 0.5  # a vertex is moved on to the smooth wall by at most so many target sizes
 
 
@@ -73,7 +75,45 @@ def remesh(
 
 
 def put_on_wall(mesh: SurfaceMesh, wall: SmoothWall, size: Floats) -> SurfaceMesh:
-    """Move wall vertices on to the smooth wall, rims on to their curves, caps into their planes."""
+    """Move wall vertices on to the smooth wall, rims on to their curves, caps into their planes.
+
+    Where the moved wall would cross itself, its vertices go back to where the remesher had them.
+
+    Raises:
+        StepFailedError: The surface crosses itself all the same; the message names the place.
+    """
+    moved = _moved(mesh, wall, size)
+    for _ in range(_REPAIRS):
+        faulty = np.unique(crossing_triangles(moved.points, moved.triangles))
+        faulty = np.union1d(faulty, _flipped(mesh, moved))
+        if not len(faulty):
+            return moved
+        back = np.setdiff1d(mesh.triangles[faulty], _cap_vertices(mesh))
+        points = moved.points.copy()
+        points[back] = mesh.points[back]
+        moved = SurfaceMesh(points, mesh.triangles, mesh.patch)
+    faulty = np.unique(crossing_triangles(moved.points, moved.triangles))
+    if len(faulty):
+        at = moved.points[moved.triangles[faulty[0]]].mean(axis=0)
+        raise StepFailedError(
+            f"the remeshed surface crosses itself at {len(faulty)} triangles, "
+            f"one at ({at[0]:.2f}, {at[1]:.2f}, {at[2]:.2f}) mm"
+        )
+    return moved
+
+
+def _flipped(before: SurfaceMesh, after: SurfaceMesh) -> Ints:
+    """Triangles that a move of their vertices has turned over."""
+    _, one = triangle_areas(before.points, before.triangles)
+    _, two = triangle_areas(after.points, after.triangles)
+    return np.flatnonzero(np.sum(one * two, axis=1) < 0.2)
+
+
+def _cap_vertices(mesh: SurfaceMesh) -> Ints:
+    return np.unique(mesh.triangles[mesh.patch != 0])
+
+
+def _moved(mesh: SurfaceMesh, wall: SmoothWall, size: Floats) -> SurfaceMesh:
     points = mesh.points.copy()
     on_wall = mesh.vertices_of(0)
     points[on_wall] = _limited(points[on_wall], wall.project(points[on_wall]), size[on_wall])

@@ -22,7 +22,6 @@ Arrays = dict[str, Any]
 TASKS = {
     "mmgs": "meshing.remeshers:mmgs",
     "vmtk": "meshing.remeshers:vmtk",
-    "acvd": "meshing.remeshers:acvd",
     "gmsh": "meshing.gmsh_fill:fill",
     "sleep": "meshing.worker:sleep",
 }
