@@ -47,6 +47,8 @@ CUTS = {
 FIRST_REACH = 2.5  # of the section's radius
 LARGEST_REACH = 6.0
 DISC = 1.2  # of the inscribed radius: what counts where a section cuts more than one vessel
+SMALLEST_AREA = 0.8  # of the inscribed circle
+NUDGES = (0.0, 1e-3, -1e-3, 0.01, -0.01, 0.05, -0.05)  # inscribed radii along the tangent
 LARGEST_AREA = 1.5  # of the area anatomy found: more means another vessel is in the section
 
 
@@ -127,7 +129,9 @@ class Sectioner:
         largest = np.zeros(len(centroid))
         for k in range(self.cells.shape[1]):
             np.maximum(
-                largest, np.linalg.norm(self.points[self.cells[:, k]] - centroid, axis=1), out=largest
+                largest,
+                np.linalg.norm(self.points[self.cells[:, k]] - centroid, axis=1),
+                out=largest,
             )
         return largest
 
@@ -167,13 +171,23 @@ class Sectioner:
         return self._average(found, tangent, whole)
 
     def _nudged(self, centre: Floats, tangent: Floats, radius: float, reach: float) -> _Cut | None:
-        """The component at the centre; at an end plane, a hair inside of it."""
-        for shift in (0.0, 0.01, -0.01, 0.05, -0.05):
+        """The component at the centre; near an end plane, a hair inside of it.
+
+        A plane that meets the inscribed sphere's great circle cuts at least its area; less means that the plane leaves
+        the mesh through an end.
+        """
+        best, least = None, SMALLEST_AREA * np.pi * radius**2
+        for shift in NUDGES:
             cut = self._cut(centre + shift * radius * tangent, tangent, reach)
-            if cut is not None:
-                nearest = np.argmin(np.linalg.norm(cut.centroids - centre, axis=1))
-                return cut.only(cut.part == cut.part[nearest])
-        return None
+            if cut is None:
+                continue
+            nearest = np.argmin(np.linalg.norm(cut.centroids - centre, axis=1))
+            cut = cut.only(cut.part == cut.part[nearest])
+            if best is None or cut.areas.sum() > best.areas.sum():
+                best = cut
+            if best.areas.sum() >= least:
+                break
+        return best
 
     def _cut(self, centre: Floats, tangent: Floats, reach: float) -> _Cut | None:
         near = np.asarray(

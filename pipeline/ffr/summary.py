@@ -42,14 +42,16 @@ def reference(solution: Solution, curves: Sequence[Curve]) -> dict[str, Any]:
 def vessel(curve: Curve, end: End, solution: Solution, Pa_mmHg: float) -> dict[str, Any]:
     """One outlet: FFR at the anatomical end and the smallest along the way, flow, outlet line."""
     inside = np.flatnonzero(curve.vessel)
-    last, lowest = inside[-1], inside[np.argmin(curve.pressure_mmHg[inside])]
+    lowest = inside[np.argmin(curve.pressure_mmHg[inside])]
+    length = end_abscissa(curve, end)
+    pressure = curve.pressure_at(length)
     patch, outlet = solution.result.patches[end.name], solution.problem.outlets[end.name]
     pd, R = outlet.steady()
     return {
         "name": end.name,
-        "ffr": float(curve.pressure_mmHg[last] / Pa_mmHg),
-        "pressure_mmHg": float(curve.pressure_mmHg[last]),
-        "length_mm": float(curve.line.abscissa_mm[last]),
+        "ffr": pressure / Pa_mmHg,
+        "pressure_mmHg": pressure,
+        "length_mm": length,
         "diameter_mm": end.diameter_mm,
         "ffr_min": float(curve.pressure_mmHg[lowest] / Pa_mmHg),
         "ffr_min_abscissa_mm": float(curve.line.abscissa_mm[lowest]),
@@ -60,6 +62,21 @@ def vessel(curve: Curve, end: End, solution: Solution, Pa_mmHg: float) -> dict[s
         "outlet_distal_pressure_mmHg": pd / MMHG,
         "outlet_line_error_mmHg": abs(patch.p - pd - R * patch.Q) / MMHG,
     }
+
+
+def end_abscissa(curve: Curve, end: End) -> float:
+    """Abscissa of the anatomical end plane [mm], between the last point before it and the first beyond it."""
+    last = int(np.flatnonzero(curve.vessel)[-1])
+    s, points = curve.line.abscissa_mm, curve.line.points_mm
+    if last + 1 == len(s):
+        return float(s[last])
+    before, beyond = (
+        float((np.asarray(end.centre_mm) - points[k]) @ np.asarray(end.normal))
+        for k in (last, last + 1)
+    )
+    if not before > 0 > beyond:
+        return float(s[last])
+    return float(s[last] + (s[last + 1] - s[last]) * before / (before - beyond))
 
 
 def evidence(solution: Solution, mismatch: npt.NDArray[np.float64]) -> dict[str, Any]:

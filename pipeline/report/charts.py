@@ -122,45 +122,56 @@ def _lesions(upper: Axes, lower: Axes, run: Run) -> None:
 
 
 def convergence(run: Run, path: Path) -> bool:
-    """Residual and linear iterations over the nonlinear steps; False if there is no history to draw."""
-    rows = [row for row in run.flow.history if _number(row.get("residual"))]
-    if not rows:
+    """Residual and flows over the solver's steps; False if there is no history to draw."""
+    rows = run.flow.history
+    if not any(_number(row.get("residual")) for row in rows):
         return False
-    steps = np.arange(1, len(rows) + 1)
     with _figure(9.0, 3.2) as figure:
-        left, right = figure.subplots(1, 2, width_ratios=[3, 2])
-        left.semilogy(
-            steps, [row["residual"] for row in rows], color="#0072b2", lw=1.6, marker="o", ms=3
-        )
-        left.set_xlabel("Nonlinear step")
+        left, right = figure.subplots(1, 2)
+        _residuals(left, rows)
+        left.axhline(run.ffr["evidence"]["solver"]["tolerance"], color=INK, lw=0.9, ls=(0, (5, 3)))
         left.set_ylabel("Residual, relative to the first [1]")
-        _flows(right, rows) or _iterations(right, rows)
-        right.set_xlabel("Nonlinear step")
+        _flows(right, rows)
+        for axes in (left, right):
+            axes.set_xlabel("Step of the solver")
+            axes.xaxis.get_major_locator().set_params(integer=True)
         figure.savefig(path, dpi=150)
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
     return True
 
 
-def _flows(axes: Axes, rows: list[dict[str, Any]]) -> bool:
-    """Outlet flows relative to their last value, if the history has them."""
-    last = rows[-1].get("flows")
-    if not isinstance(last, dict) or not last:
-        return False
-    steps = np.arange(1, len(rows) + 1)
-    for k, name in enumerate(last):
+def _residuals(axes: Axes, rows: list[dict[str, Any]]) -> None:
+    """One line a phase of the solver."""
+    found = [
+        (n, str(row.get("phase", "")), row["residual"])
+        for n, row in enumerate(rows, 1)
+        if _number(row.get("residual"))
+    ]
+    phases = list(dict.fromkeys(phase for _, phase, _ in found))
+    for k, phase in enumerate(phases):
+        steps = [n for n, of, _ in found if of == phase]
+        values = [value for _, of, value in found if of == phase]
         colour, dash = vessel_style(k)
-        values = [row.get("flows", {}).get(name, np.nan) * 60e6 for row in rows]
-        axes.plot(steps, values, color=colour, ls=dash, lw=1.4, label=name)
+        axes.semilogy(steps, values, color=colour, ls=dash, lw=1.6, marker="o", ms=3, label=phase)
+    if phases != [""]:
+        axes.legend()
+
+
+def _flows(axes: Axes, rows: list[dict[str, Any]]) -> None:
+    """Flow out of each outlet, or the linear iterations where the history has no flows."""
+    steps = np.arange(1, len(rows) + 1)
+    names = [name for name, value in rows[-1].get("Q", {}).items() if value > 0]
+    if not names:
+        axes.plot(steps, [row.get("linear_iterations", np.nan) for row in rows], color="#0072b2")
+        axes.set_ylabel("Linear iterations [1]")
+        return
+    for k, name in enumerate(names):
+        colour, dash = vessel_style(k)
+        flow = [row.get("Q", {}).get(name, np.nan) * 60e6 for row in rows]
+        axes.plot(steps, flow, color=colour, ls=dash, lw=1.4, label=name)
     axes.set_ylabel("Flow out [mL/min]")
-    axes.legend(fontsize=8, ncols=2)
-    return True
-
-
-def _iterations(axes: Axes, rows: list[dict[str, Any]]) -> bool:
-    counts = [row.get("linear_iterations", np.nan) for row in rows]
-    axes.bar(np.arange(1, len(rows) + 1), counts, color="#8da7be")
-    axes.set_ylabel("Linear iterations [1]")
-    return True
+    axes.set_ylim(0, 1.2 * max(1.0, *(rows[-1]["Q"][name] * 60e6 for name in names)))
+    axes.legend(fontsize=8, ncols=3, loc="upper left")
 
 
 def _number(value: object) -> bool:

@@ -158,6 +158,22 @@ class Tube:
             centre_mm=(0.0, 0.0, throat),
         )
 
+    def flows(self):
+        Q = self.flow_mL_per_s * 1e-6
+        return {"inlet": -Q, "LAD": Q}
+
+    def end_pressures(self):
+        return {
+            "inlet": self.inlet_pressure,
+            "LAD": self.pressure(self.length + self.extension),
+        }
+
+    def field(self, mesh):
+        return self.pressure(mesh.points[:, 2] * 1e3)
+
+    def lines(self):
+        return [self.line()]
+
     def line(self):
         z = np.linspace(-self.extension, self.length + self.extension, 209)
         radius = np.array([self.radius_at(v) for v in z])
@@ -218,12 +234,20 @@ def write_lines(path, lines):
     assert writer.Write() == 1
 
 
-def flow_result(problem, ends, Q, p, cells):
+def flow_result(ends, Q, p, cells):
     patches = {
         end.name: PatchFlow(Q=Q[end.name], p=p[end.name], area=end.area_mm2 * 1e-6) for end in ends
     }
     history = [
-        {"step": k, "residual": 10.0**-k, "cfl": 2.0**k, "linear_iterations": 20} for k in range(9)
+        {
+            "step": k,
+            "phase": "P1-P1" if k < 4 else "P2-P2",
+            "residual": 10.0**-k,
+            "cfl": 2.0**k,
+            "linear_iterations": 20,
+            "Q": {name: q * (1 - 2.0 ** -(k + 1)) for name, q in Q.items()},
+        }
+        for k in range(9)
     ]
     return FlowResult(
         status="converged",
@@ -244,41 +268,142 @@ def flow_result(problem, ends, Q, p, cells):
     )
 
 
-def write_run(folder: Path, tube: Tube) -> Case:
-    """Write ``anatomy/``, ``mesh/`` and ``solve/`` of a tube; return its case."""
+def write_run(folder: Path, model) -> Case:
+    """Write ``anatomy/``, ``mesh/`` and ``solve/`` of a `Tube` or `Fork`; return its case."""
     for name in ("anatomy", "mesh", "solve", "surface"):
         (folder / name).mkdir(parents=True)
-    anatomy, mesh = tube.anatomy(), tube.mesh()
+    anatomy, mesh = model.anatomy(), model.mesh()
     anatomy.save(folder / "anatomy" / "anatomy.json")
-    write_lines(folder / "anatomy" / "centerlines.vtp", [tube.line()])
+    write_lines(folder / "anatomy" / "centerlines.vtp", model.lines())
     write_arrays(folder / "mesh" / "mesh.h5", mesh)
     patches = (
         Patch("wall", "wall", 0, 1e-4),
-        Patch("inlet", "inlet", 1, 7e-6),
-        Patch("LAD", "outlet", 2, 7e-6),
+        *(Patch(end.name, end.role, end.patch, end.area_mm2 * 1e-6) for end in anatomy.ends),
     )
     quality = {"min_dihedral_deg": 12.0, "min_scaled_jacobian": 0.2, "elements_across_throat": 4.0}
     VesselMesh(folder / "mesh" / "mesh.h5", patches, quality).save(folder / "mesh" / "mesh.json")
     case = Case.model_validate(
-        {"input": {"kind": "surface", "path": "x.stl"}, "name": "tube", **tube.case}
+        {"input": {"kind": "surface", "path": "x.stl"}, "name": "model", **model.case}
     )
     problem, record = flow_problem(case, anatomy, Path("../mesh/mesh.json"))
     problem.save(folder / "solve" / "problem.json")
     (folder / "solve" / "physiology.json").write_text(json.dumps(record))
     (folder / "surface" / "surface.json").write_text("{}")
-    Q = tube.flow_mL_per_s * 1e-6
-    flow_result(
-        problem,
-        anatomy.ends,
-        {"inlet": -Q, "LAD": Q},
-        {"inlet": tube.inlet_pressure, "LAD": tube.pressure(tube.length + tube.extension)},
-        len(mesh.cells),
-    ).save(folder / "solve" / "flow.json")
+    flow_result(anatomy.ends, model.flows(), model.end_pressures(), len(mesh.cells)).save(
+        folder / "solve" / "flow.json"
+    )
     with h5py.File(folder / "solve" / "fields.h5", "w") as f:
-        f["pressure"] = tube.pressure(mesh.points[:, 2] * 1e3)
-        f["velocity"] = tube.velocity(mesh.points)
-        f["wall_shear_stress"] = tube.shear(mesh)
+        f["pressure"] = model.field(mesh)
+        f["velocity"] = model.velocity(mesh.points)
+        f["wall_shear_stress"] = model.shear(mesh)
     return case
+
+
+@dataclass
+class Fork:
+    """A stem along z that forks into two branches [mm]; pressure linear in space, no flow extensions at the outlets.
+
+    The stem's lesion is a claim of the anatomy only: the mesh has none.
+    """
+
+    stem: float = 20.0
+    arm: float = 24.0
+    radius: tuple = (1.5, 1.2, 1.0)
+    angle: tuple = (0.6, -0.7)
+    slope: tuple = (60.0, 0.0, -300.0)  # Pa/mm
+    case: dict = field(default_factory=dict)
+
+    def direction(self, k):
+        return np.array([math.sin(self.angle[k]), 0.0, math.cos(self.angle[k])])
+
+    def mesh(self):
+        import gmsh
+
+        gmsh.initialize(interruptible=False)
+        try:
+            gmsh.option.setNumber("General.Terminal", 0)
+            gmsh.option.setNumber("Mesh.MeshSizeMax", 0.6)
+            gmsh.option.setNumber("Mesh.ElementOrder", 2)
+            occ = gmsh.model.occ
+            parts = [(3, occ.addCylinder(0, 0, 0, 0, 0, self.stem, self.radius[0]))]
+            parts.append((3, occ.addSphere(0, 0, self.stem, self.radius[0])))
+            for k in range(2):
+                arm = self.direction(k) * self.arm
+                parts.append((3, occ.addCylinder(0, 0, self.stem, *arm, self.radius[k + 1])))
+            occ.fuse(parts[:1], parts[1:])
+            occ.synchronize()
+            gmsh.model.mesh.generate(3)
+            return self._read(gmsh)
+        finally:
+            gmsh.finalize()
+
+    def _read(self, gmsh):
+        tags, points, _ = gmsh.model.mesh.getNodes()
+        where = np.zeros(int(tags.max()) + 1, dtype=np.int64)
+        where[tags] = np.arange(len(tags))
+        points = points.reshape(-1, 3)
+        cells = where[gmsh.model.mesh.getElementsByType(11)[1].reshape(-1, 10)]
+        cells = cells[:, [0, 1, 2, 3, 4, 5, 6, 7, 9, 8]]  # Gmsh ends with edges 23, 13
+        facets = where[gmsh.model.mesh.getElementsByType(9)[1].reshape(-1, 6)]
+        tags = np.zeros(len(facets), dtype=np.int32)
+        for end in self.anatomy().ends:
+            height = (points[facets] - np.array(end.centre_mm)) @ np.array(end.normal)
+            tags[(np.abs(height) < 1e-6).all(axis=1)] = end.patch
+        return MeshArrays(points * 1e-3, cells, facets, tags)
+
+    def anatomy(self):
+        area = [math.pi * r**2 for r in self.radius]
+        ends = [End("inlet", "inlet", 1, (0, 0, 0), (0, 0, -1.0), area[0], 2 * self.radius[0], 0.0)]
+        for k, name in enumerate(("LAD", "LCX")):
+            tip = np.array([0, 0, self.stem]) + self.direction(k) * self.arm
+            ends.append(
+                End(name, "outlet", k + 2, tuple(tip), tuple(self.direction(k)), area[k + 1],
+                    2 * self.radius[k + 1], 0.0)
+            )  # fmt: skip
+        lesion = Lesion("LAD-1", "LAD", ("LAD", "LCX"), 12.0, 10.0, 14.0, 4.0, 3.0, 2.0, math.pi, 1 / 3, 5 / 9,
+                        (0.0, 0.0, 12.0))  # fmt: skip
+        return Anatomy(tuple(ends), (lesion,), 300.0)
+
+    def lines(self):
+        return [self._line(k) for k in range(2)]
+
+    def _line(self, k):
+        s = np.arange(0.0, self.stem + self.arm + 1e-9, 0.25)
+        on_arm = np.maximum(s - self.stem, 0.0)
+        points = np.column_stack([0 * s, 0 * s, np.minimum(s, self.stem)])
+        points += on_arm[:, None] * self.direction(k)
+        radius = np.where(s <= self.stem, self.radius[0], self.radius[k + 1])
+        area = math.pi * radius**2
+        area[(s > self.stem - 3) & (s < self.stem + 5)] = np.nan
+        stem = (s <= self.stem)[:, None]
+        return {
+            "outlet": k,
+            "points": points,
+            "abscissa_mm": s,
+            "radius_mm": radius,
+            "area_mm2": area,
+            "tangent": np.where(stem, [0.0, 0.0, 1.0], self.direction(k)),
+            "branch": np.where(s <= self.stem, 0, k + 1).astype(np.int32),
+            "extension": np.zeros(len(s), dtype=np.uint8),
+        }
+
+    def flows(self):
+        return {"inlet": -3e-6, "LAD": 2e-6, "LCX": 1e-6}
+
+    def end_pressures(self):
+        return dict.fromkeys(("inlet", "LAD", "LCX"), 11000.0)
+
+    def pressure(self, points_mm):
+        return 93 * MMHG + points_mm @ np.array(self.slope)
+
+    def field(self, mesh):
+        return self.pressure(mesh.points * 1e3)
+
+    def velocity(self, points):
+        return np.zeros_like(points)
+
+    def shear(self, mesh):
+        return np.zeros_like(mesh.points)
 
 
 @pytest.fixture(scope="session")
@@ -310,3 +435,9 @@ def make_tube():
 def make_tube_mesh():
     """The `tube_mesh` function."""
     return tube_mesh
+
+
+@pytest.fixture
+def fork():
+    """A `Fork`."""
+    return Fork()
