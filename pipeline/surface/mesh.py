@@ -73,7 +73,8 @@ class TriangleMesh:
         return self.keep(np.ones(len(self.triangles), np.bool_))
 
 
-def _poly_data(mesh: TriangleMesh) -> Any:  # noqa: ANN401 - vtkPolyData
+def poly_data(mesh: TriangleMesh) -> Any:  # noqa: ANN401
+    """The mesh as vtkPolyData with the cell array ``cap``."""
     from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
     from vtkmodules.vtkCommonCore import vtkPoints
     from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
@@ -99,7 +100,7 @@ def write_vtp(mesh: TriangleMesh, path: Path) -> None:
 
     writer = vtkXMLPolyDataWriter()
     writer.SetFileName(str(path))
-    writer.SetInputData(_poly_data(mesh))
+    writer.SetInputData(poly_data(mesh))
     writer.SetDataModeToBinary()
     if writer.Write() != 1:
         raise OSError(f"VTK could not write {path}")

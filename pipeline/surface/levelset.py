@@ -1,0 +1,205 @@
+"""Label map -> smooth closed surface that keeps the volume, vessel by vessel.
+
+1. The labels are blurred a little (less than a voxel), held to their side of 1/2 at every voxel centre so that the
+   topology is that of the labels, and contoured by marching cubes on a refined grid.
+2. The staircase is removed by a windowed-sinc low-pass filter on the mesh (Taubin, Zhang & Golub, ECCV 1996,
+   doi 10.1007/BFb0015536), whose pass band starts at about eight voxels.
+3. Both steps displace a thin vessel's wall. The labels say by how much: with the partial volumes P of the mesh and
+   the labels L, both blurred by the same kernel, the wall is moved along its normal by
+   ``G * (L - P) / |d(G * P)/dn|`` until the blurred volumes agree on the wall. As like is compared with like, the
+   blur leaves no bias, whatever the curvature; the lumen volume is that of the voxels to first order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from meshing.errors import ComputationError
+from pipeline.case import SurfaceOptions
+from pipeline.imaging import Volume
+from pipeline.surface.mesh import Floats, TriangleMesh
+from pipeline.surface.voxels import Mask, one_lumen
+
+CUTOFF_VOXELS = 8.0  # shortest wave of the wall that is kept, at smoothing 1
+_BLUR_VOXELS = 0.7
+_MATCH_VOXELS = 1.5  # kernel of the volume comparison
+_ROUNDS = 6
+_MAX_TRIANGLES = 400_000
+
+
+def lumen_of_labels(
+    volume: Volume, options: SurfaceOptions, source: object = None
+) -> tuple[TriangleMesh, dict[str, Any]]:
+    """The lumen surface of a boolean label map.
+
+    Args:
+        volume: True inside.
+        options: ``smoothing`` scales the cut-off wave length; ``keep`` decides about several bodies.
+        source: File named in errors.
+
+    Returns:
+        Closed surface [mm, LPS], normals outward; report (bodies dropped, notes, voxel volume).
+
+    Raises:
+        InputError: Not one lumen; see `one_lumen`.
+    """
+    lumen = one_lumen(volume, options.keep, source)
+    mesh = smooth_surface(lumen.volume, lumen.connected, options.smoothing)
+    voxels = int(lumen.volume.array.sum())
+    cell = abs(float(np.linalg.det(volume.affine[:3, :3])))
+    report = {
+        "voxel_mm": [float(x) for x in volume.spacing_mm],
+        "label_volume_mm3": voxels * cell,
+        "bodies_dropped": list(lumen.dropped),
+        "notes": list(lumen.notes),
+    }
+    return mesh, report
+
+
+def smooth_surface(volume: Volume, connected: Mask, smoothing: float) -> TriangleMesh:
+    """Closed, smooth, volume-preserving surface of a padded label map; see the module."""
+    labels = volume.array.astype(np.float32)
+    mesh = _contour(volume, connected, smoothing)
+    if smoothing == 0.0:
+        return mesh
+    voxel = float(np.cbrt(abs(np.linalg.det(volume.affine[:3, :3]))))
+    comparison = _Comparison.of(volume, labels)
+    mesh = _low_pass(mesh, CUTOFF_VOXELS * smoothing * voxel)
+    for _ in range(_ROUNDS):
+        moved = mesh.points + comparison.displacement(mesh)[:, None] * vertex_normals(mesh)
+        mesh = _low_pass(
+            TriangleMesh(moved, mesh.triangles, mesh.cap), CUTOFF_VOXELS * smoothing * voxel
+        )
+    moved = mesh.points + comparison.displacement(mesh)[:, None] * vertex_normals(mesh)
+    return TriangleMesh(moved, mesh.triangles, mesh.cap)
+
+
+def _contour(volume: Volume, connected: Mask, smoothing: float) -> TriangleMesh:
+    from skimage.measure import marching_cubes
+
+    blurred = ndimage.gaussian_filter(volume.array.astype(np.float32), _BLUR_VOXELS * smoothing)
+    field = np.where(connected, np.maximum(blurred, 0.55), np.minimum(blurred, 0.45))
+    wall = int((connected ^ ndimage.binary_erosion(connected)).sum())
+    zoom = 2 if 10 * wall < _MAX_TRIANGLES else 1
+    if zoom == 2:
+        field = _doubled(field)
+    vertices, triangles, _, _ = marching_cubes(field, 0.5, gradient_direction="descent")
+    points = volume.to_world(vertices.astype(np.float64) / zoom)
+    mesh = TriangleMesh.of(points, triangles.astype(np.int64))
+    if mesh.volume < 0.0:
+        mesh = TriangleMesh.of(points, triangles[:, ::-1].astype(np.int64))
+    return mesh
+
+
+def _doubled(field: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Linear interpolation onto a grid of half the spacing, corner voxels kept."""
+    for axis in range(3):
+        a = np.moveaxis(field, axis, 0)
+        out = np.empty((2 * a.shape[0] - 1, *a.shape[1:]), field.dtype)
+        out[::2], out[1::2] = a, 0.5 * (a[1:] + a[:-1])
+        field = np.moveaxis(out, 0, axis)
+    return field
+
+
+def _low_pass(mesh: TriangleMesh, wave_mm: float) -> TriangleMesh:
+    """Remove waves shorter than about ``wave_mm`` from the wall, without shrinking it."""
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+    from vtkmodules.vtkFiltersCore import vtkWindowedSincPolyDataFilter
+
+    from pipeline.surface.mesh import poly_data
+
+    a, b = mesh.points[mesh.triangles[:, 0]], mesh.points[mesh.triangles[:, 1]]
+    edge = float(np.linalg.norm(a - b, axis=1).mean())
+    smoother = vtkWindowedSincPolyDataFilter()
+    smoother.SetInputData(poly_data(mesh))
+    smoother.SetNumberOfIterations(40)
+    smoother.SetPassBand(float(np.clip((2 * np.pi * edge / wave_mm) ** 2 / 4.0, 1e-3, 1.9)))
+    smoother.NormalizeCoordinatesOn()
+    smoother.NonManifoldSmoothingOn()
+    smoother.FeatureEdgeSmoothingOff()
+    smoother.BoundarySmoothingOff()
+    smoother.Update()
+    points = vtk_to_numpy(smoother.GetOutput().GetPoints().GetData()).astype(np.float64)
+    if len(points) != len(mesh.points) or not np.isfinite(points).all():
+        raise ComputationError(
+            "the low-pass filter of the label surface failed; try surface.smoothing: 0.5"
+        )
+    return TriangleMesh(points, mesh.triangles, mesh.cap)
+
+
+def vertex_normals(mesh: TriangleMesh) -> Floats:
+    """Area-weighted unit normals at the vertices, ``(n, 3)``."""
+    vectors = mesh.area_vectors
+    normals = np.zeros_like(mesh.points)
+    for k in range(3):
+        for axis in range(3):
+            normals[:, axis] += np.bincount(
+                mesh.triangles[:, k], vectors[:, axis], minlength=len(mesh.points)
+            )
+    return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=1), 1e-30)[:, None])
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Blurred volume of the labels against that of a mesh.
+
+    Attributes:
+        volume: The labels.
+        blurred: The labels, blurred.
+        band: Flat indices of the voxels within reach of the wall.
+        inside: The labels without the band.
+    """
+
+    volume: Volume
+    blurred: npt.NDArray[np.float32]
+    band: npt.NDArray[np.int64]
+    inside: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, volume: Volume, labels: npt.NDArray[np.float32]) -> _Comparison:
+        full = np.ones((3, 3, 3), np.bool_)
+        near = ndimage.binary_dilation(volume.array, full, iterations=2)
+        deep = ndimage.binary_erosion(volume.array, full, iterations=2)
+        band = np.flatnonzero(near & ~deep)
+        return cls(
+            volume, ndimage.gaussian_filter(labels, _MATCH_VOXELS), band, deep.astype(np.float32)
+        )
+
+    def displacement(self, mesh: TriangleMesh) -> Floats:
+        """How far the wall must move outward at each vertex [mm], ``(n,)``."""
+        part = ndimage.gaussian_filter(self._partial_volumes(mesh), _MATCH_VOXELS)
+        index = self.volume.to_index(mesh.points).T
+        gap = ndimage.map_coordinates(self.blurred - part, index, order=1)
+        normals = vertex_normals(mesh)
+        step = 0.25 * float(self.volume.spacing_mm.min())
+        outer = ndimage.map_coordinates(
+            part, self.volume.to_index(mesh.points + step * normals).T, order=1
+        )
+        inner = ndimage.map_coordinates(
+            part, self.volume.to_index(mesh.points - step * normals).T, order=1
+        )
+        slope = np.maximum((inner - outer) / (2 * step), 0.15 / (4 * step))
+        limit = 0.5 * float(self.volume.spacing_mm.min())
+        return np.asarray(np.clip(gap / slope, -limit, limit), dtype=np.float64)
+
+    def _partial_volumes(self, mesh: TriangleMesh) -> npt.NDArray[np.float32]:
+        """Part of each voxel inside the mesh, the wall taken as plane within a voxel."""
+        shape = self.volume.array.shape
+        index = np.column_stack(np.unravel_index(self.band, shape)).astype(np.float64)
+        centres = self.volume.to_world(index)
+        normals = vertex_normals(mesh)
+        nearest = cKDTree(mesh.points).query(centres)[1]
+        gap = centres - mesh.points[nearest]
+        n = normals[nearest]
+        depth = -(gap * n).sum(1)
+        width = np.linalg.norm(n @ self.volume.affine[:3, :3], axis=1)
+        ramp = np.clip(0.5 + depth / np.maximum(width, 1e-9), 0.0, 1.0)
+        out = self.inside.copy()
+        out.ravel()[self.band] = ramp
+        return out
