@@ -16,6 +16,7 @@ from scipy.spatial import Delaunay, QhullError
 
 from meshing.errors import ComputationError
 from pipeline.anatomy.surface import Flags, Floats, Ints, Surface
+from pipeline.anatomy.vtkio import enclosed
 
 
 def voronoi_paths(
@@ -79,11 +80,20 @@ def _circumspheres(points: Floats, cells: Ints) -> tuple[Floats, Floats]:
 
 
 def _inside(surface: Surface, cells: Ints, centre: Floats) -> Flags:
-    """Whether the centre lies behind the surface as seen from all four vertices."""
+    """Whether the centres lie inside: behind the surface as seen from all four vertices.
+
+    At concave rims the vertices disagree; there the sign of the distance decides.
+    """
     normals = np.zeros_like(surface.points)
     np.add.at(normals, surface.triangles.ravel(), np.repeat(surface.area_vectors, 3, axis=0))
     towards = centre[:, None] - surface.points[cells]
-    return np.asarray((np.einsum("ijk,ijk->ij", towards, normals[cells]) < 0.0).all(axis=1))
+    behind = (np.einsum("ijk,ijk->ij", towards, normals[cells]) < 0.0).sum(axis=1)
+    inside = behind == 4
+    unsure = np.flatnonzero((behind > 0) & ~inside)
+    reach = np.linalg.norm(towards[unsure, 0], axis=1)
+    unsure = unsure[(reach > surface.edge_length) & (reach < np.ptp(surface.points, axis=0).max())]
+    inside[unsure] = enclosed(surface, centre[unsure])
+    return np.asarray(inside)
 
 
 def _pole(cells: Ints, radius: Floats, inside: Flags, vertex: int) -> int:

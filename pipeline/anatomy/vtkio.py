@@ -20,10 +20,11 @@ from vtkmodules.vtkCommonCore import (
     vtkStringOutputWindow,
 )
 from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData, vtkStaticCellLocator
+from vtkmodules.vtkFiltersCore import vtkImplicitPolyDataDistance
 from vtkmodules.vtkIOXML import vtkXMLPolyDataReader, vtkXMLPolyDataWriter
 
 from meshing.errors import ComputationError, InputError
-from pipeline.anatomy.surface import Floats, Surface
+from pipeline.anatomy.surface import Flags, Floats, Surface
 
 _log = logging.getLogger(__name__)
 _FATAL = ("ERR", "Target not reached")  # VMTK only warns of a centreline that breaks off
@@ -205,3 +206,10 @@ def wall_distance(surface: Surface, points: Floats) -> Floats:
         locator.FindClosestPoint(point, where, cell, part, square)
         found.append(float(square))
     return np.sqrt(np.array(found))
+
+
+def enclosed(surface: Surface, points: Floats) -> Flags:
+    """Whether points lie inside a closed surface, by the sign of the distance, ``(n,)``."""
+    distance = vtkImplicitPolyDataDistance()
+    distance.SetInput(poly_data(surface.points, surface.triangles))
+    return np.array([distance.EvaluateFunction(point) < 0.0 for point in points.tolist()], np.bool_)
