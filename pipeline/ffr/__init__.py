@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.case import Case
 from pipeline.ffr import lesions, summary, write
+from pipeline.ffr.checks import checks
 from pipeline.ffr.curves import Curve, flow_mismatch, trace
 from pipeline.ffr.load import Solution, load
 from pipeline.ffr.masks import extension_nodes
@@ -56,6 +57,12 @@ def _numbers(solution: Solution, curves: tuple[Curve, ...], lumen_wall: Wall) ->
     }
     flow = lesions.Flow(pa, outflow, solution.problem.density, solution.problem.rheology.viscosity)
     ends = {end.name: end for end in solution.anatomy.outlets}
+    vessels = [summary.vessel(c, ends[c.line.outlet], solution, pa) for c in curves]
+    found = [
+        lesions.describe(lesion, solution.anatomy.lesions, curves, lumen_wall, flow)
+        for lesion in solution.anatomy.lesions
+    ]
+    evidence = summary.evidence(solution, flow_mismatch(curves, outflow))
     return {
         "notice": NOTICE,
         "reference": reference,
@@ -65,13 +72,11 @@ def _numbers(solution: Solution, curves: tuple[Curve, ...], lumen_wall: Wall) ->
             "flow_mL_per_min": -solution.result.patches[solution.anatomy.inlet.name].Q * 60e6,
             "diameter_mm": solution.anatomy.inlet.diameter_mm,
         },
-        "vessels": [summary.vessel(c, ends[c.line.outlet], solution, pa) for c in curves],
-        "lesions": [
-            lesions.describe(lesion, solution.anatomy.lesions, curves, lumen_wall, flow)
-            for lesion in solution.anatomy.lesions
-        ],
+        "vessels": vessels,
+        "lesions": found,
         "windows": lesions.WINDOWS,
-        "evidence": summary.evidence(solution, flow_mismatch(curves, outflow)),
+        "checks": checks(reference, vessels, found, evidence),
+        "evidence": evidence,
         "notes": summary.notes(solution, reference),
     }
 

@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from pipeline import manifest
 from pipeline.anatomy.types import End
+from pipeline.ffr.checks import FFR_AT_INLET
 from pipeline.ffr.curves import Curve
 from pipeline.ffr.load import Solution
 from pipeline.physiology import MMHG, MMHG_S_PER_ML
 
 NOTICE = "Research use only. Not a medical device."
-FFR_TOLERANCE_AT_INLET = 0.03
 
 
 def reference(solution: Solution, curves: Sequence[Curve]) -> dict[str, Any]:
@@ -125,9 +125,9 @@ def notes(solution: Solution, ref: dict[str, Any]) -> list[str]:
     ]
     if solution.result.status == "time-averaged":
         found.append("No steady state exists: the fields are averages over a time-marched window.")
-    if abs(ref["ffr_at_anatomical_inlet"] - 1.0) > FFR_TOLERANCE_AT_INLET:
+    if abs(ref["ffr_at_anatomical_inlet"] - 1.0) > FFR_AT_INLET:
         found.append(
             f"FFR at the anatomical inlet is {ref['ffr_at_anatomical_inlet']:.3f}, not 1 within "
-            f"{FFR_TOLERANCE_AT_INLET:g}: the inlet is narrow for its flow, and FFR along the vessel holds that drop."
+            f"{FFR_AT_INLET:g}: the inlet is narrow for its flow, and FFR along the vessel holds that drop."
         )
     return list(dict.fromkeys(found))

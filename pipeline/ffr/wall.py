@@ -1,4 +1,4 @@
-"""The wall: its facets, how far they are from the centrelines, wall shear stress statistics."""
+"""The wall: its facets, where they lie along the vessel, wall shear stress statistics."""
 
 from __future__ import annotations
 
@@ -28,14 +28,16 @@ class Wall:
         centres_mm: ``(t, 3)``.
         area_mm2: ``(t,)``.
         shear_Pa: Mean magnitude of the wall shear stress, ``(t,)``.
-        distance_mm: To the nearest point of any centreline, ``(t,)``.
+        abscissa_mm: Of the nearest point of any centreline, ``(t,)``.
+        branch: Branch number there, ``(t,)``.
     """
 
     triangles: Ints
     centres_mm: Floats
     area_mm2: Floats
     shear_Pa: Floats
-    distance_mm: Floats
+    abscissa_mm: Floats
+    branch: Ints
 
 
 def wall_triangles(mesh: MeshArrays) -> Ints:
@@ -59,13 +61,16 @@ def wall(mesh: MeshArrays, points_mm: Floats, shear: Floats, lines: Sequence[Cen
     a, b, c = (points_mm[triangles[:, k]] for k in range(3))
     centres = (a + b + c) / 3
     stations = np.concatenate([line.points_mm for line in lines])
-    distance, _ = KDTree(stations).query(centres)
+    abscissa = np.concatenate([line.abscissa_mm for line in lines])
+    branch = np.concatenate([line.branch for line in lines]).astype(np.int64)
+    _, nearest = KDTree(stations).query(centres)
     return Wall(
         triangles=triangles,
         centres_mm=centres,
         area_mm2=0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1),
         shear_Pa=np.linalg.norm(shear, axis=1)[triangles].mean(axis=1),
-        distance_mm=np.asarray(distance),
+        abscissa_mm=abscissa[nearest],
+        branch=branch[nearest],
     )
 
 
@@ -90,10 +95,12 @@ def statistics(wall: Wall, lesion: Lesion, line: Centerline) -> dict[str, Any]:
 
 
 def _between(wall: Wall, lesion: Lesion, line: Centerline) -> npt.NDArray[np.bool_]:
-    """Triangles whose nearest point of any centreline lies between the shoulders (shared stems coincide)."""
+    """Triangles whose nearest centreline point lies between the shoulders, on the lesion's own branches."""
     s = line.abscissa_mm
-    stretch = line.points_mm[(s >= lesion.start_mm) & (s <= lesion.end_mm)]
-    if len(stretch) == 0:
-        return np.zeros(len(wall.area_mm2), dtype=np.bool_)
-    to_lesion, _ = KDTree(stretch).query(wall.centres_mm)
-    return np.asarray(to_lesion <= wall.distance_mm * (1 + 1e-6) + 1e-9, dtype=np.bool_)
+    branches = np.unique(line.branch[(s >= lesion.start_mm) & (s <= lesion.end_mm)])
+    return np.asarray(
+        np.isin(wall.branch, branches)
+        & (wall.abscissa_mm >= lesion.start_mm)
+        & (wall.abscissa_mm <= lesion.end_mm),
+        dtype=np.bool_,
+    )

@@ -67,7 +67,7 @@ def pull_back(run: Run, path: Path) -> None:
         _threshold(upper, run.case.report.threshold)
         _lesions(upper, lower, run)
         lowest = min(float(np.nanmin(curve.ffr)) for curve in run.pull_backs)
-        upper.set_ylim(min(0.5, max(0.0, lowest - 0.05)), 1.03)
+        upper.set_ylim(min(0.5, lowest - 0.05), 1.03)
         upper.set_ylabel("FFR = p / Pa")
         lower.set_ylabel("Diameter [mm]")
         lower.set_ylim(bottom=0)

@@ -34,6 +34,7 @@ def render(run: Run, scene: dict[str, Any], figures: Mapping[str, Path], mesh_pl
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["value"] = lambda x: x if isinstance(x, str) else significant(x)
     environment.filters |= {
         "number": number,
         "significant": significant,
@@ -55,6 +56,7 @@ def render(run: Run, scene: dict[str, Any], figures: Mapping[str, Path], mesh_pl
         solver_rows=list(_solver_rows(run)),
         mesh_rows=list(_mesh_rows(run)),
         mesh_place=mesh_place,
+        failed=Markup(' class="low"'),
         stages=[
             {"name": name, **record.model_dump()} for name, record in run.ledger.stages.items()
         ],
@@ -143,7 +145,13 @@ def _cards(run: Run) -> Iterator[dict[str, str]]:
         "label": "aortic pressure Pa",
     }
     yield {"value": number(run.ffr["inlet"]["flow_mL_per_min"], 0) + " mL/min", "label": "inflow"}
-    yield {"value": run.flow.status, "label": f"mass balance {power(run.flow.mass_balance)}"}
+    failed = sum(not check["passed"] for check in run.ffr["checks"])
+    label = (
+        f"{failed} of {len(run.ffr['checks'])} checks need a look"
+        if failed
+        else "all checks passed"
+    )
+    yield {"value": run.flow.status, "label": label}
 
 
 def _solver_rows(run: Run) -> Iterator[tuple[str, str]]:

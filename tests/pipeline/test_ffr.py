@@ -109,6 +109,29 @@ def test_evidence_and_notice_are_there(numbers):
     assert any("default of 93 mmHg" in note for note in found["notes"])
 
 
+def test_checks_have_verdicts(numbers):
+    _, _, found = numbers
+    verdict = {check["check"]: check["passed"] for check in found["checks"]}
+    assert verdict["steady state"]
+    assert verdict["mass balance |sum Q| / Q in"]
+    assert verdict["|FFR - 1| at the anatomical inlet"]
+    assert verdict["median flow mismatch of the cross-sections"]
+    # the synthetic outlet pressure is not on the outlet's line, and the mesh is coarse
+    assert not verdict["largest |p - pd - R Q| of an outlet over its pressure"]
+    assert not verdict["fewest elements across a throat"]
+
+
+def test_straight_cells_work_as_well(make_run, make_tube):
+    import pyvista as pv
+
+    tube = make_tube(order=1, layers=30)
+    folder, case = make_run(tube)
+    found = compute(folder, case)
+    assert found["vessels"][0]["ffr"] == pytest.approx(tube.pressure(40.0) / MMHG / 93, abs=1e-9)
+    assert set(pv.read(folder / "ffr" / "volume.vtu").celltypes) == {10}
+    assert pv.read(folder / "ffr" / "wall.vtp").n_cells == 2 * 24 * 30
+
+
 def test_a_drop_before_the_inlet_is_noted(make_run, make_tube):
     found = compute(*make_run(make_tube(gradient=120e3)))
     assert any("FFR at the anatomical inlet is 0.9" in note for note in found["notes"])
