@@ -38,6 +38,11 @@ class Line:
         along = np.gradient(self.points, self.abscissa, axis=0)
         return np.asarray(along / np.linalg.norm(along, axis=1, keepdims=True))
 
+    def at(self, abscissa: float) -> Floats:
+        """Point at an abscissa, ``(3,)``."""
+        s = self.abscissa
+        return np.array([np.interp(abscissa, s, self.points[:, k]) for k in range(3)])
+
     def part(self, start: int, stop: int) -> Line:
         """Points `start` to `stop` (exclusive)."""
         return Line(self.points[start:stop], self.radius[start:stop])

@@ -11,13 +11,18 @@ from meshing.errors import ComputationError, InputError
 from pipeline.anatomy.clip import cut_off
 from pipeline.anatomy.ends import FoundEnd
 from pipeline.anatomy.extrude import Section, extrude, free_length, section
-from pipeline.anatomy.lines import Line, plane_crossing, smooth
+from pipeline.anatomy.lines import Line, arc_length, between, plane_crossing, smooth
+from pipeline.anatomy.sections import Slicer
 from pipeline.anatomy.surface import Floats, Surface
 from pipeline.anatomy.trace import RawLine, trace
 
 OBLIQUE = 20.0  # degrees between cap normal and centreline
 _HOLE = 60.0  # degrees: not an end but a hole in the wall
 _LEAST_CLIP = 0.3  # diameters
+_HINT_CLIP = 0.1  # the same where the user says where to cut
+_FULL = 0.9  # area at a cut over the area further in
+_BENT = 1.5  # radii: nearer to a tip the centreline bends towards it
+_CAP = 0.8  # a flat patch smaller than this part of the section is the middle of a rounded end
 
 
 def prolonged(surface: Surface, patches: Sequence[int], least: float) -> Surface:
@@ -66,15 +71,19 @@ def recut(
         ComputationError: An end cannot be cut.
     """
     raw = trace_ends(surface, ends, source)
-    lines = [None if line is None else smooth(line) for line in raw]
+    lines = [
+        None if line is None else smooth(_unbent(line, ends[source], end))
+        for line, end in zip(raw, ends, strict=True)
+    ]
     first = next(line for line in lines if line is not None)
     backwards = Line(first.points[::-1], first.radius[::-1])
+    slicer = Slicer(surface)
     notes: list[str] = []
     result: list[FoundEnd] = []
     for end, own in zip(ends, lines, strict=True):
         line = backwards if own is None else own
         if end.patch == 0:
-            surface, flat = _cut_tip(surface, end, line, clip_diameters)
+            surface, flat = _cut_tip(surface, slicer, end, line, clip_diameters)
             notes.append(f"rounded end cut at {np.round(flat.place, 1).tolist()} mm")
         else:
             surface, flat, note = _straighten(surface, end, line)
@@ -89,33 +98,33 @@ def _free_patch(surface: Surface) -> int:
 
 def _axis(line: Line, at: float, back: float, ahead: float) -> Floats:
     """Mean direction of a line from `back` before to `ahead` after an abscissa."""
-    s = line.abscissa
-    start, stop = np.clip([at - back, at + ahead], 0.0, s[-1])
-    ends = [[np.interp(x, s, line.points[:, k]) for k in range(3)] for x in (start, stop)]
-    along = np.asarray(ends[1]) - np.asarray(ends[0])
+    start, stop = np.clip([at - back, at + ahead], 0.0, line.abscissa[-1])
+    along = line.at(float(stop)) - line.at(float(start))
     return np.asarray(along / np.linalg.norm(along))
 
 
 def _cut_tip(
-    surface: Surface, end: FoundEnd, line: Line, clip_diameters: float
+    surface: Surface, slicer: Slicer, end: FoundEnd, line: Line, clip_diameters: float
 ) -> tuple[Surface, FoundEnd]:
-    s = line.abscissa
-    left = s[-1] - s
-    widest = np.maximum.accumulate(line.radius[::-1])[::-1]
-    local = np.where(left < 4.0 * widest, widest, line.radius)
-    clip = max(clip_diameters, _LEAST_CLIP)
-    far_enough = np.flatnonzero(left >= clip * 2.0 * local)
-    at = int(far_enough[-1]) if len(far_enough) else len(s) // 2
+    """Cut a rounded end where the vessel is as wide as it is further in.
+
+    Raises:
+        ComputationError: No cut removes the end in one loop.
+    """
+    line = _follow(slicer, line, end.place)
+    length = float(line.abscissa[-1])
+    radius = float(line.radius[-1])
+    left = max(clip_diameters, _LEAST_CLIP) * 2.0 * radius
     if end.hint is not None:
-        limit = np.flatnonzero(left >= _LEAST_CLIP * 2.0 * local)
-        wanted = int(np.argmin(np.linalg.norm(line.points - end.hint, axis=1)))
-        at = min(wanted, int(limit[-1])) if len(limit) else at
-    diameter = 2.0 * float(line.radius[at])
-    patch, problem = _free_patch(surface), ""
-    for back in np.arange(0.0, 2.1, 0.25) * diameter:
-        place = max(float(s[at]) - back, 0.0)
-        origin = np.array([np.interp(place, s, line.points[:, k]) for k in range(3)])
-        normal = _axis(line, place, 0.75 * diameter, 0.25 * diameter)
+        nearest_point = int(np.argmin(np.linalg.norm(line.points - end.hint, axis=1)))
+        left = max(length - float(line.abscissa[nearest_point]), _HINT_CLIP * 2.0 * radius)
+    full = _full_area(slicer, line, length - left - radius)
+    patch, problem = _free_patch(surface), "the vessel narrows up to its end"
+    for place in np.arange(length - left, max(length - left - 6.0 * radius, 0.0), -0.2 * radius):
+        origin, normal = line.at(place), _axis(line, place, radius, radius)
+        loop = slicer.around(origin, normal, 3.0 * radius)
+        if loop is None or loop.area < _FULL * full:
+            continue
         try:
             cut = cut_off(surface, nearest(surface, end.place), origin, normal, patch)
         except ComputationError as error:
@@ -125,6 +134,67 @@ def _cut_tip(
     raise ComputationError(
         f"the vessel end at {np.round(end.place, 1).tolist()} mm cannot be cut flat: {problem}"
     )
+
+
+def _unbent(line: RawLine, start: FoundEnd, end: FoundEnd) -> RawLine:
+    """Leave out what lies near rounded ends, where a centreline bends towards the tip."""
+    keep = np.ones(len(line.points), np.bool_)
+    for tip in (start, end):
+        if tip.patch == 0:
+            keep &= np.linalg.norm(line.points - tip.place, axis=1) > _BENT * line.radius
+    inside = np.flatnonzero(keep)
+    if len(inside) < 3:
+        return line
+    part = slice(int(inside[0]), int(inside[-1]) + 1)
+    return RawLine(line.points[part], line.radius[part])
+
+
+def _follow(slicer: Slicer, line: Line, tip: Floats) -> Line:
+    """Prolong a line to a tip through the centroids of cross-sections, at last straight.
+
+    A section that is not quite perpendicular still has its centroid on the axis of the vessel.
+    """
+    radius = float(line.radius[-1])
+    start = max(float(line.abscissa[-1]) - 2.0 * radius, 0.0)
+    track = [line.at(s) for s in np.linspace(start, float(line.abscissa[-1]), 9)]
+    full = 0.0
+    for _ in range(40):
+        tangent = _end_tangent(np.array(track[-9:]))
+        if (tip - track[-1]) @ tangent < 0.25 * radius:
+            break
+        loop = slicer.around(track[-1] + 0.25 * radius * tangent, tangent, 3.0 * radius)
+        if loop is None or loop.area < _FULL * full:
+            break
+        full = max(full, loop.area)
+        track.append(loop.centre)
+    base = between(line, 0.0, start)
+    points = np.vstack([base.points[:-1], track])
+    axis = _end_tangent(np.array(track[-9:]))
+    length = max(float((tip - points[-1]) @ axis), 0.1 * radius)
+    steps = np.linspace(0.0, length, max(2, round(length / (0.1 * radius))))[1:, None]
+    points = np.vstack([points, points[-1] + steps * axis])
+    return Line(
+        points, np.pad(base.radius[:-1], (0, len(points) - len(base.radius) + 1), mode="edge")
+    )
+
+
+def _end_tangent(points: Floats) -> Floats:
+    """Direction at the last of some points, from a parabola through them, ``(3,)``."""
+    s = arc_length(points)
+    t = (s - s[-1]) / s[-1]
+    slope = np.polynomial.polynomial.polyfit(t, points, 2)[1]
+    return np.asarray(slope / np.linalg.norm(slope))
+
+
+def _full_area(slicer: Slicer, line: Line, place: float) -> float:
+    """Median cross-section over two diameters upstream of a place."""
+    radius = float(line.radius[-1])
+    areas = []
+    for s in np.arange(place, max(place - 4.0 * radius, 0.0), -0.5 * radius):
+        loop = slicer.around(line.at(s), _axis(line, s, radius, radius), 3.0 * radius)
+        if loop is not None:
+            areas.append(loop.area)
+    return float(np.median(areas[:4])) if areas else 0.0
 
 
 def _straighten(surface: Surface, end: FoundEnd, line: Line) -> tuple[Surface, FoundEnd, list[str]]:

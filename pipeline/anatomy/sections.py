@@ -18,10 +18,14 @@ class Slice:
     Attributes:
         starts: Segment starts ``(n, 2)``.
         ends: Segment ends ``(n, 2)``.
+        origin: The point asked for, ``(3,)``.
+        axes: The plane's axes, ``(2, 3)``.
     """
 
     starts: Floats
     ends: Floats
+    origin: Floats
+    axes: Floats
 
     @property
     def area(self) -> float:
@@ -29,12 +33,11 @@ class Slice:
         return float(abs(_cross(self.starts, self.ends).sum()) / 2.0)
 
     @property
-    def centroid(self) -> Floats:
-        """Area centroid in the plane's axes, ``(2,)``."""
+    def centre(self) -> Floats:
+        """Area centroid, ``(3,)``."""
         weights = _cross(self.starts, self.ends)
-        return np.asarray(
-            ((self.starts + self.ends) * weights[:, None]).sum(0) / (3 * weights.sum())
-        )
+        flat = ((self.starts + self.ends) * weights[:, None]).sum(axis=0) / (3.0 * weights.sum())
+        return np.asarray(self.origin + flat @ self.axes)
 
     @property
     def reach(self) -> float:
@@ -97,7 +100,8 @@ class Slicer:
         broken[part[(degree[links] != 2).any(axis=1)]] = True
         turns = np.bincount(part, weights=_winding(starts, ends))
         around = np.flatnonzero((np.abs(turns) > np.pi) & ~broken)
-        loops = [Slice(starts[part == i], ends[part == i]) for i in around]
+        axes = np.stack(plane_axes(normal))
+        loops = [Slice(starts[part == i], ends[part == i], point, axes) for i in around]
         return min(loops, key=lambda loop: loop.area, default=None)
 
     def _segments(self, cells: Ints, point: Floats, normal: Floats) -> tuple[Floats, Floats, Ints]:
