@@ -45,17 +45,22 @@ class CurvedMesh:
     straightened: int
 
 
-def curve(surface: SurfaceMesh, mesh: TetraMesh, wall: SmoothWall) -> CurvedMesh:
+def curve(
+    surface: SurfaceMesh, mesh: TetraMesh, wall: SmoothWall, copies: Ints | None = None
+) -> CurvedMesh:
     """Put a node on every edge, on the smooth wall where the edge lies on it.
 
     Nodes of rim edges lie on the rim curve in the cap plane, all others on the chord. Where the
     Bernstein bound of det J is not safely positive, the curved edges of the cell are relaxed by
-    steps towards their chords until every cell is valid.
+    steps towards their chords until every cell is valid. With boundary layers the copies of a wall
+    edge (`LayeredMesh.copies`) and the diagonals between them are bent like the edge itself.
     """
     edges, of_cell = unique_edges(mesh.tetrahedra, TETRA_EDGES)
     keys = edge_keys(edges)
     chord = mesh.points[edges].mean(axis=1)
     shift = wall_shifts(surface, mesh.points, wall, keys, edges, chord)
+    if copies is not None:
+        _bend_copies(shift, mesh.points, keys, copies)
     start = len(mesh.points)
     cells = np.concatenate([mesh.tetrahedra, start + of_cell], axis=1)
     blend = relax(np.concatenate([mesh.points, chord]), cells, of_cell, shift)
@@ -95,6 +100,18 @@ def wall_shifts(
     scale = np.minimum(1.0, _REACH * length / np.where(size > 0, size, 1.0))
     shift[size < 1e-9 * length] = 0.0
     return shift * scale[:, None]
+
+
+def _bend_copies(shift: Floats, points: Floats, keys: Ints, copies: Ints) -> None:
+    """Give the copies of wall edges in the layers the bend of the edge, shortened as they are."""
+    length = np.linalg.norm(points[copies[:, :, 0]] - points[copies[:, :, 1]], axis=2)
+    share = np.clip(length / length[:, :1], 0.0, 1.0)
+    outer = shift[np.searchsorted(keys, edge_keys(copies[:, 0]))].copy()
+    for k in range(1, copies.shape[1]):
+        shift[np.searchsorted(keys, edge_keys(copies[:, k]))] = share[:, k, None] * outer
+        diagonal = np.stack([copies[:, k - 1, 0], copies[:, k, 1]], axis=1)
+        middle = 0.5 * (share[:, k - 1] + share[:, k])
+        shift[np.searchsorted(keys, edge_keys(diagonal))] = middle[:, None] * outer
 
 
 def relax(nodes: Floats, cells: Ints, of_cell: Ints, shift: Floats) -> Floats:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from meshing.check import check_surface
-from meshing.errors import InputError
 from meshing.export import write_vtu
 from meshing.ladder import Made, climb
 from meshing.lumen import LumenSurface
@@ -42,13 +41,6 @@ def generate(
             for more cells than allowed.
         ComputationError: No rung of the ladder gave an acceptable mesh.
     """
-    if options.boundary_layers > 0:
-        raise InputError(
-            field="mesh.boundary_layers",
-            wanted="0",
-            got=f"{options.boundary_layers}: boundary_layers > 0 is not supported yet",
-            remedy="set mesh.boundary_layers to 0 and raise mesh.elements_per_diameter instead",
-        )
     check_surface(surface)
     made = climb(surface, options, progress)
     folder.mkdir(parents=True, exist_ok=True)

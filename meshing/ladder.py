@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from meshing.boundary_layer import join, layer_report, make_layers
 from meshing.curve import CurvedMesh, curve
 from meshing.errors import ComputationError, InputError
 from meshing.lumen import LumenSurface
@@ -20,7 +21,7 @@ from meshing.quality import (
     elements_by_radius,
     summary,
 )
-from meshing.sizing import Finer, SizeField, size_field
+from meshing.sizing import Finer, SizeField, nearest_vertices, size_field
 from meshing.smooth_wall import SmoothWall
 from meshing.surface_mesh import SurfaceMesh, remesh
 from meshing.tetra import TetraMesh, fill, predicted_cells
@@ -160,38 +161,43 @@ class _Attempt:
         finer = Finer(self.rung.factor)
         for _ in range(_ROUNDS):
             field = size_field(self.surface, self.wall, self.options, finer)
-            triangles, straight = self._straight(field)
-            throats = elements_across_throats(straight.points, straight.tetrahedra, field.throats)
+            straight = self._straight(field)
+            throats = elements_across_throats(
+                straight.mesh.points, straight.mesh.tetrahedra, field.throats
+            )
             wanted = self.options.elements_across_throat
             if self.rung.remesher == "none" or all(t["across"] >= wanted for t in throats):
                 break
             finer = _finer(finer, throats, wanted)
-        mesh = self._curved(triangles, straight)
+        mesh = self._curved(straight)
         cells = cell_quality(mesh.points, mesh.cells)
         accept(cells, mesh, throats, self.options)
-        return Made(
-            mesh.points,
-            mesh.cells,
-            mesh.facets,
-            triangles.patch,
-            self._quality(mesh, cells, throats),
-        )
+        quality = {**self._quality(mesh, cells), **straight.notes, "throats": throats}
+        return Made(mesh.points, mesh.cells, mesh.facets, straight.surface.patch, quality)
 
-    def _straight(self, field: SizeField) -> tuple[SurfaceMesh, TetraMesh]:
-        predicted = predicted_cells(self.surface.points, self.surface.triangles, field)
+    def _straight(self, field: SizeField) -> _Straight:
+        layers = self.options.boundary_layers
+        predicted = predicted_cells(self.surface.points, self.surface.triangles, field, layers)
         _refuse_large(predicted, self.options, self.rung)
         limit_s = self.limit_s or 60 + 1e-3 * predicted
-        triangles = remesh(self.surface, self.wall, field, self.rung.remesher, limit_s)
-        return triangles, fill(triangles, self.rung.algorithm, self.rung.netgen, limit_s)
+        surface = remesh(self.surface, self.wall, field, self.rung.remesher, limit_s)
+        if not layers:
+            mesh = fill(surface, self.rung.algorithm, self.rung.netgen, limit_s)
+            return _Straight(surface, mesh, None, {})
+        radius = field.radius[nearest_vertices(self.surface.points, surface.points)]
+        offset = make_layers(surface, self.wall, radius, layers, self.options.boundary_layer_growth)
+        core = fill(offset.core, self.rung.algorithm, self.rung.netgen, limit_s)
+        joined = join(surface, offset, core)
+        notes = {"boundary_layers": layer_report(offset)}
+        return _Straight(joined.surface, joined.mesh, joined.copies, notes)
 
-    def _curved(self, triangles: SurfaceMesh, straight: TetraMesh) -> CurvedMesh:
+    def _curved(self, straight: _Straight) -> CurvedMesh:
+        surface, mesh = straight.surface, straight.mesh
         if self.options.order == 2:
-            return curve(triangles, straight, self.wall)
-        return CurvedMesh(straight.points, straight.tetrahedra, triangles.triangles, 0, 0, 0)
+            return curve(surface, mesh, self.wall, straight.copies)
+        return CurvedMesh(mesh.points, mesh.tetrahedra, surface.triangles, 0, 0, 0)
 
-    def _quality(
-        self, mesh: CurvedMesh, cells: CellQuality, throats: list[dict[str, Any]]
-    ) -> dict[str, Any]:
+    def _quality(self, mesh: CurvedMesh, cells: CellQuality) -> dict[str, Any]:
         volume = self.wall.volume()
         return {
             **summary(cells),
@@ -202,9 +208,16 @@ class _Attempt:
             "curved_edges": mesh.curved,
             "relaxed_edges": mesh.relaxed,
             "straightened_edges": mesh.straightened,
-            "throats": throats,
             "across_by_radius": elements_by_radius(mesh.points, mesh.cells, self.surface),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Straight:
+    surface: SurfaceMesh
+    mesh: TetraMesh
+    copies: Ints | None
+    notes: dict[str, Any]
 
 
 def _finer(finer: Finer, throats: list[dict[str, Any]], wanted: float) -> Finer:

@@ -57,7 +57,7 @@ class SizeField:
 
     def at(self, vertices: Floats, points: Floats) -> Floats:
         """Size at other points, of the nearest surface vertex ``vertices`` ``(n, 3)``."""
-        return np.asarray(self.size[cKDTree(vertices).query(points)[1]])
+        return self.size[nearest_vertices(vertices, points)]
 
 
 def size_field(
@@ -115,6 +115,11 @@ def find_throats(points: Floats, radius: Floats) -> tuple[Throat, ...]:
                 x, y, z = (float(value) for value in points[k])
                 found.append(Throat((x, y, z), float(radius[k])))
     return tuple(found)
+
+
+def nearest_vertices(vertices: Floats, points: Floats) -> Ints:
+    """Index of the vertex ``(n, 3)`` nearest to each point ``(k, 3)``."""
+    return np.asarray(cKDTree(vertices).query(points)[1])
 
 
 def split_lines(points: Floats, radius: Floats) -> list[Ints]:

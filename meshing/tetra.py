@@ -67,12 +67,14 @@ def _canonical(triangles: Ints) -> Ints:
     return np.asarray(rolled[np.lexsort(rolled.T[::-1])])
 
 
-def predicted_cells(points: Floats, triangles: Ints, field: SizeField) -> int:
+def predicted_cells(points: Floats, triangles: Ints, field: SizeField, layers: int) -> int:
     """Number of tetrahedra a size field asks for, from slices of a tube over each triangle.
 
-    A wall triangle of area ``A`` at inscribed radius ``r`` stands for the volume ``A r / 2``.
+    A wall triangle of area ``A`` at inscribed radius ``r`` stands for the volume ``A r / 2`` and for three
+    tetrahedra a layer on each new triangle.
     """
     area, _ = triangle_areas(points, triangles)
     size = field.size[triangles].mean(axis=1)
     radius = field.radius[triangles].mean(axis=1)
-    return int(CELLS_PER_VOLUME * np.sum(area * radius / 2 / size**3))
+    core = CELLS_PER_VOLUME * np.sum(area * radius / 2 / size**3)
+    return int(core + 3 * layers * np.sum(area / size**2) * 4 / np.sqrt(3))

@@ -87,9 +87,10 @@ def triangle_areas(points: Floats, triangles: Ints) -> tuple[Floats, Floats]:
 
 def scatter(index: Ints, values: Floats, size: int) -> Floats:
     """Sum ``values`` ``(k,)`` or ``(k, d)`` into ``size`` slots."""
-    flat = values.reshape(len(index), -1)
-    summed = [np.bincount(index, weights=flat[:, d], minlength=size) for d in range(flat.shape[1])]
-    return np.stack(summed, axis=1).reshape((size, *values.shape[1:]))
+    if values.ndim == 1:
+        return np.bincount(index, weights=values, minlength=size)
+    columns = [np.bincount(index, weights=column, minlength=size) for column in values.T]
+    return np.stack(columns, axis=1)
 
 
 def normalised(vectors: Floats) -> Floats:

@@ -1,6 +1,7 @@
 """The mesh generator on a real left coronary with an 84 % lesion (a throat of 0.62 mm)."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +17,16 @@ DATA = Path(__file__).parents[2] / "../shared/data/left_coronary"
 
 
 def left_coronary() -> LumenSurface:
-    surface = pyvista.read(DATA / "m1_fluid.stl").clean()
+    surface: Any = pyvista.read(DATA / "m1_fluid.stl").clean()
     points = np.asarray(surface.points, dtype=np.float64)
     triangles = surface.faces.reshape(-1, 4)[:, 1:].astype(np.int64)
     patch, caps, tree = np.zeros(len(triangles), dtype=np.int32), [], cKDTree(points)
     for k in range(7):
-        _, on_cap = tree.query(pyvista.read(DATA / f"BC{k}.stl").clean().points)
+        cap: Any = pyvista.read(DATA / f"BC{k}.stl")
+        _, on_cap = tree.query(cap.clean().points)
         patch[np.isin(triangles, on_cap).all(axis=1)] = k + 1
         caps.append(Cap(f"BC{k}", "outlet" if k else "inlet", k + 1))
-    lines = pyvista.read(DATA / "derived_vmtk_centerlines.vtp")
+    lines: Any = pyvista.read(DATA / "derived_vmtk_centerlines.vtp")
     radius = np.asarray(lines["MaximumInscribedSphereRadius"], dtype=np.float64)
     return LumenSurface(
         points, triangles, patch, tuple(caps), np.asarray(lines.points, dtype=np.float64), radius
