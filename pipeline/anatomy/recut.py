@@ -83,10 +83,11 @@ def recut(
     for end, own in zip(ends, lines, strict=True):
         line = backwards if own is None else own
         if end.patch == 0:
+            line = _follow(slicer, line, end.place)
             surface, flat = _cut_tip(surface, slicer, end, line, clip_diameters)
             notes.append(f"rounded end cut at {np.round(flat.place, 1).tolist()} mm")
         else:
-            surface, flat, note = _straighten(surface, end, line)
+            surface, flat, note = _straighten(surface, slicer, end, line)
             notes += note
         result.append(flat)
     return surface, result, notes
@@ -111,7 +112,6 @@ def _cut_tip(
     Raises:
         ComputationError: No cut removes the end in one loop.
     """
-    line = _follow(slicer, line, end.place)
     length = float(line.abscissa[-1])
     radius = float(line.radius[-1])
     left = max(clip_diameters, _LEAST_CLIP) * 2.0 * radius
@@ -197,12 +197,17 @@ def _full_area(slicer: Slicer, line: Line, place: float) -> float:
     return float(np.median(areas[:4])) if areas else 0.0
 
 
-def _straighten(surface: Surface, end: FoundEnd, line: Line) -> tuple[Surface, FoundEnd, list[str]]:
-    """Cut a flat end again if it is ragged or oblique (given caps are kept, and noted)."""
+def _straighten(
+    surface: Surface, slicer: Slicer, end: FoundEnd, line: Line
+) -> tuple[Surface, FoundEnd, list[str]]:
+    """Cut a flat end again if it is ragged, oblique, or no more than the middle of a rounded end.
+
+    Given caps are kept, and an oblique one is noted.
+    """
     here = section(surface, end.patch)
     at = plane_crossing(line, here.centre, here.normal, 2.0 * here.reach)
-    at = float(line.abscissa[-1]) if at is None else at
-    axis = _axis(line, at - 0.4 * here.diameter, here.diameter, 0.0)
+    line = between(line, 0.0, float(line.abscissa[-1]) if at is None else at)
+    axis = _end_axis(line, here.diameter)
     angle = float(np.degrees(np.arccos(np.clip(axis @ here.normal, -1.0, 1.0))))
     where = f"{end.name or 'end'} at {np.round(here.centre, 1).tolist()} mm"
     if end.origin == "given":
@@ -215,18 +220,39 @@ def _straighten(surface: Surface, end: FoundEnd, line: Line) -> tuple[Surface, F
             got=f"a hole in the wall, {here.diameter:.2f} mm wide, {angle:.0f} degrees to the vessel",
             remedy="close the hole",
         )
-    if angle <= OBLIQUE and not end.cut:
+    inner = slicer.around(
+        line.at(float(line.abscissa[-1]) - 0.35 * here.diameter), axis, 2.0 * here.reach
+    )
+    rounded = end.origin == "flat" and inner is not None and here.area < _CAP * inner.area
+    if angle <= OBLIQUE and not end.cut and not rounded:
         return surface, end, []
-    cut, place = _cut_inside(surface, here, axis)
+    cut, place = _cut_inside(surface, here, axis, 0.3 if rounded else 0.1)
     moved = replace(end, patch=int(cut.patch.max()), place=place, cut=False)
-    return cut, moved, [f"{where} was {angle:.0f} degrees oblique or ragged; cut perpendicular"]
+    fault = "rounded" if rounded else "ragged" if end.cut else f"{angle:.0f} degrees oblique"
+    return cut, moved, [f"{where} was {fault}; cut perpendicular"]
 
 
-def _cut_inside(surface: Surface, here: Section, axis: Floats) -> tuple[Surface, Floats]:
-    """Cut perpendicular to an axis, just inside a cap."""
+def _end_axis(line: Line, diameter: float) -> Floats:
+    """Direction of the vessel at the end of a line, from a parabola through what lies further in.
+
+    The last part is left out: there a line follows the cap rather than the vessel.
+    """
+    end = float(line.abscissa[-1])
+    start, stop = max(end - 2.0 * diameter, 0.0), max(end - 0.4 * diameter, 0.5 * end)
+    places = np.linspace(start, stop, 12)
+    points = np.array([line.at(s) for s in places])
+    t = (places - end) / diameter
+    slope = np.polynomial.polynomial.polyfit(t, points, 2)[1]
+    return np.asarray(slope / np.linalg.norm(slope))
+
+
+def _cut_inside(
+    surface: Surface, here: Section, axis: Floats, depth: float
+) -> tuple[Surface, Floats]:
+    """Cut perpendicular to an axis, `depth` diameters inside a cap."""
     corners = np.unique(surface.triangles[surface.patch == here.patch])
     height = (surface.points[corners] - here.centre) @ axis
     seed, patch = int(corners[np.argmax(height)]), _free_patch(surface)
-    origin = here.centre + (float(height.min()) - 0.1 * here.diameter) * axis
+    origin = here.centre + (float(height.min()) - depth * here.diameter) * axis
     cut = cut_off(surface, seed, origin, axis, patch)
     return cut, section(cut, patch).centre
