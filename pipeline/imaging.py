@@ -104,7 +104,7 @@ def _read_nifti(path: Path) -> Volume:
     import nibabel
 
     try:
-        image = nibabel.load(path)
+        image: Any = nibabel.load(path)
         array = np.asarray(image.dataobj)
         affine = np.asarray(image.affine, dtype=np.float64)
         unit = image.header.get_xyzt_units()[0]
@@ -118,7 +118,7 @@ def _read_itk(path: Path) -> Volume:
     import SimpleITK
 
     try:
-        image = SimpleITK.ReadImage(str(path))
+        image: Any = SimpleITK.ReadImage(str(path))
     except RuntimeError as error:
         raise _unreadable(path, error) from error
     if image.GetNumberOfComponentsPerPixel() != 1:
@@ -198,6 +198,7 @@ def write_nifti(volume: Volume, path: Path) -> None:
     import nibabel
 
     array = volume.array.astype(np.uint8) if volume.array.dtype == np.bool_ else volume.array
-    image = nibabel.Nifti1Image(array, _RAS_LPS @ volume.affine)
+    new: Any = nibabel.Nifti1Image
+    image = new(array, _RAS_LPS @ volume.affine)
     image.header.set_xyzt_units("mm")
     nibabel.save(image, path)

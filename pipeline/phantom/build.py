@@ -71,27 +71,25 @@ def _check_folds(tree: Tree) -> None:
 
 
 def _check_collisions(tree: Tree) -> None:
-    """Walls stay apart away from the junctions."""
+    """Walls stay apart; a branch may touch its parent from its start to a little behind its ostium only."""
+    owner = {segment.name: segment.path for segment in tree.segments}
+    first = {s.path: s for s in reversed(tree.segments)}
     for i, path in enumerate(tree.paths):
-        for j, other in enumerate(tree.paths):
-            if i != j:
-                gap = _gap(path, other)
-                if gap < CLEARANCE_MM:
-                    names = [next(s.name for s in tree.segments if s.path == k) for k in (i, j)]
-                    raise Redraw(f"{names[0]} and {names[1]} come as close as {gap:.2f} mm")
+        for j in range(i):
+            parent = first[i].parent
+            joined = parent is not None and owner[parent] == j
+            gap = _gap(path, tree.paths[j], joined=joined)
+            if gap < CLEARANCE_MM:
+                names = f"{first[i].name} and {first[j].name}"
+                raise Redraw(f"{names} come as close as {gap:.2f} mm")
 
 
-def _gap(path: Path, other: Path) -> float:
-    """Smallest distance wall to wall [mm] of a path to another, outside the stretch where they meet."""
+def _gap(path: Path, other: Path, *, joined: bool) -> float:
+    """Smallest distance wall to wall [mm]; where ``path`` branches off ``other``, behind the junction."""
     inner = (path.knots >= path.start) & (path.knots <= path.end)
-    s, c, r = path.knots[inner], path.centre[inner], path.radius[inner]
-    gap = other.clearance(c) - r - np.linalg.norm(path.offset[inner], axis=1)
-    joint = np.flatnonzero(gap < 0.0)
-    if len(joint) == 0:
-        return float(gap.min())
-    first, last = s[joint[0]], s[joint[-1]]
-    if joint[-1] - joint[0] + 1 > len(joint) or last - first > 12.0 * float(other.healthy.max()):
-        return float(gap.min())
-    reach = 3.0 * CLEARANCE_MM + float(path.healthy[0])
-    away = (s < first - reach) | (s > last + reach)
-    return float(gap[away].min()) if away.any() else float("inf")
+    gap = other.clearance(path.centre[inner]) - path.radius[inner]
+    if joined:
+        leaves = int(np.argmax(gap > 0.0))
+        reach = 3.0 * CLEARANCE_MM + float(path.healthy[0])
+        gap = gap[path.knots[inner] > path.knots[inner][leaves] + reach]
+    return float(gap.min()) if len(gap) else float("inf")

@@ -187,7 +187,7 @@ def _restricted(tree: Tree, points: Array, mesh: Delaunay) -> Ints:
     a, b, c = (points[triangles[:, k]] for k in range(3))
     inward = np.einsum("ij,ij->i", np.cross(b - a, c - a), points[tets[cell, corner]] - a) > 0.0
     triangles[inward] = triangles[inward][:, [0, 2, 1]]
-    return triangles
+    return np.asarray(triangles)
 
 
 def _inside(tree: Tree, points: Array, tets: Ints) -> npt.NDArray[np.bool_]:

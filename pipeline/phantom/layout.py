@@ -36,7 +36,7 @@ class Heart:
     def point(self, longitude: float, latitude: float) -> Array:
         """Surface point ``(3,)`` at the angles [degrees]."""
         phi, v = np.radians(longitude), np.radians(latitude)
-        return self.axes * [np.cos(v) * np.cos(phi), np.cos(v) * np.sin(phi), np.sin(v)]
+        return np.asarray(self.axes * [np.cos(v) * np.cos(phi), np.cos(v) * np.sin(phi), np.sin(v)])
 
     def angles(self, x: Array) -> tuple[float, float]:
         """Longitude and latitude [degrees] of a point."""

@@ -105,7 +105,7 @@ class Path:
             Distance ``(n,)`` [mm], unit gradient ``(n, 3)``, abscissa ``(n,)`` [mm].
         """
         reach = 1.5 * self.max_radius + 1.0
-        nearest = self._kdtree.query(points, distance_upper_bound=reach)[1]
+        nearest = np.asarray(self._kdtree.query(points, distance_upper_bound=reach)[1])
         near = np.flatnonzero(nearest < len(self.knots))
         s = np.full(len(points), 0.5 * (self.start + self.end))
         value, gradient = np.full(len(points), reach - self.max_radius), np.zeros((len(points), 3))
@@ -193,12 +193,12 @@ def swept(points: Array, radii: Array) -> Path:
         ]
     )
     knots, centre = smooth_curve(control)
-    at = cKDTree(centre).query(control)[1]
-    radius = np.interp(knots, knots[at], np.concatenate([radii[:1], radii, radii[-1:]]))
-    path = Path(
-        knots - knots[at[1]], centre, np.zeros_like(centre), radius, radius, 0.0,
-        float(knots[at[-2]] - knots[at[1]]), True,
-    )  # fmt: skip
+    still, one = np.zeros_like(centre), np.ones(len(knots))
+    line = Path(knots, centre, still, one, one, 0.0, float(knots[-1]), True)
+    at = line._foot(control, knots[cKDTree(centre).query(control)[1]])
+    radius = np.interp(knots, at, np.concatenate([radii[:1], radii, radii[-1:]]))
+    end = float(at[-2] - at[1])
+    path = Path(knots - at[1], centre, still, radius, radius, 0.0, end, True)
     tightest = bend_ratio(path)
     if tightest > 0.9:
         raise ValueError(

@@ -93,7 +93,8 @@ def _to_triangle(points: Floats, corners: Floats) -> Floats:
     v = np.cross(e1, rel) @ normal / area2
     out = np.abs(rel @ normal) / np.sqrt(area2)
     sides = [_to_side(points, corners[k], corners[(k + 1) % 3]) for k in range(3)]
-    return np.where((u >= 0) & (v >= 0) & (u + v <= 1), out, np.minimum.reduce(sides))
+    over = (u >= 0) & (v >= 0) & (u + v <= 1)
+    return np.asarray(np.where(over, out, np.minimum.reduce(sides)))
 
 
 def _to_side(points: Floats, p: Floats, q: Floats) -> Floats:

@@ -81,7 +81,9 @@ def smooth_surface(volume: Volume, connected: Mask, smoothing: float) -> Triangl
 
 
 def _contour(volume: Volume, connected: Mask, smoothing: float) -> TriangleMesh:
-    from skimage.measure import marching_cubes
+    from skimage import measure
+
+    marching_cubes: Any = measure.marching_cubes
 
     blurred = ndimage.gaussian_filter(volume.array.astype(np.float32), _BLUR_VOXELS * smoothing)
     field = np.where(connected, np.maximum(blurred, 0.55), np.minimum(blurred, 0.45))

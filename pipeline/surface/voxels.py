@@ -49,7 +49,7 @@ def one_lumen(volume: Volume, keep: str, source: object = None) -> LumenVoxels:
     bodies, count = ndimage.label(volume.array, _FULL)
     sizes = np.bincount(bodies.ravel(), minlength=count + 1)[1:]
     order = np.argsort(-sizes, kind="stable")
-    centres = ndimage.center_of_mass(volume.array, bodies, order[:8] + 1)
+    centres = np.array(ndimage.center_of_mass(volume.array, bodies, order[:8] + 1))
     lines = [_line(volume, int(sizes[k]), c) for k, c in zip(order[:8], centres, strict=True)]
     _check_bodies(sizes[order], lines, keep, source)
     dropped = lines[1:] + ([f"and {count - 8} smaller ones"] if count > 8 else [])
@@ -69,8 +69,8 @@ def one_lumen(volume: Volume, keep: str, source: object = None) -> LumenVoxels:
     return LumenVoxels(cropped, connected, tuple(dropped), tuple(notes))
 
 
-def _line(volume: Volume, voxels: int, centre: tuple[float, ...]) -> str:
-    at = volume.to_world(np.array([centre]))[0]
+def _line(volume: Volume, voxels: int, centre: npt.NDArray[np.float64]) -> str:
+    at = volume.to_world(centre[None])[0]
     size = voxels * abs(float(np.linalg.det(volume.affine[:3, :3])))
     return f"{size:.4g} mm3 ({voxels} voxels) near ({at[0]:.1f}, {at[1]:.1f}, {at[2]:.1f}) mm"
 
@@ -104,8 +104,10 @@ def _touches_border(array: Mask) -> bool:
 
 
 def _cropped(volume: Volume) -> Volume:
-    box = ndimage.find_objects(volume.array.astype(np.uint8))[0]
-    first = np.array([s.start for s in box]) - _MARGIN
+    occupied = np.argwhere(volume.array)
+    low, high = occupied.min(axis=0), occupied.max(axis=0) + 1
+    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    first = low - _MARGIN
     affine = volume.affine.copy()
     affine[:3, 3] = volume.to_world(first[None].astype(np.float64))[0]
     return Volume(np.pad(volume.array[box], _MARGIN), affine)
