@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -26,8 +27,8 @@ def disc(rings):
     for k in range(1, rings + 1):
         angle = 2 * np.pi * np.arange(6 * k) / (6 * k)
         points += list(zip(k / rings * np.cos(angle), k / rings * np.sin(angle), strict=True))
-    points = np.array(points)
-    return points, Delaunay(points).simplices
+    flat = np.array(points)
+    return flat, Delaunay(flat).simplices
 
 
 def tube_mesh(radius, length, rings=4, layers=40, order=2, start=0.0):
@@ -90,14 +91,14 @@ class Tube:
     radius: float = 1.5
     extension: float = 6.0
     reduction: float = 0.0
-    lesion: tuple = (16.0, 24.0)
+    lesion: tuple[float, float] = (16.0, 24.0)
     order: int = 2
     rings: int = 4
     layers: int = 52
     flow_mL_per_s: float = 2.0
     inlet_pressure: float = 93 * MMHG
     gradient: float = 40e3  # Pa/m
-    case: dict = field(default_factory=dict)
+    case: dict[str, Any] = field(default_factory=dict)
 
     def radius_at(self, z):
         start, stop = self.lesion
@@ -308,10 +309,10 @@ class Fork:
 
     stem: float = 20.0
     arm: float = 24.0
-    radius: tuple = (1.5, 1.2, 1.0)
-    angle: tuple = (0.6, -0.7)
-    slope: tuple = (60.0, 0.0, -300.0)  # Pa/mm
-    case: dict = field(default_factory=dict)
+    radius: tuple[float, ...] = (1.5, 1.2, 1.0)
+    angle: tuple[float, ...] = (0.6, -0.7)
+    slope: tuple[float, ...] = (60.0, 0.0, -300.0)  # Pa/mm
+    case: dict[str, Any] = field(default_factory=dict)
 
     def direction(self, k):
         return np.array([math.sin(self.angle[k]), 0.0, math.cos(self.angle[k])])

@@ -128,6 +128,7 @@ def test_a_flat_lumen_is_followed_beyond_the_first_reach(make_tube_mesh):
     points = mesh.points * 1e3 * [8 / 1.5, 1 / 1.5, 1]  # an ellipse 16 mm x 2 mm
     cut = Sectioner(points, mesh.cells, linear(points), np.zeros_like(points))
     section = cut.section(np.array([0.0, 0.0, 5.0]), np.array([0.0, 0.0, 1.0]), 1.0, np.pi * 8)
+    assert section is not None
     assert section.whole
     assert section.area_mm2 == pytest.approx(np.pi * 8, rel=0.01)
     assert section.pressure == pytest.approx(32.0, abs=1e-9)

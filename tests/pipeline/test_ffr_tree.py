@@ -1,6 +1,7 @@
 """A forked vessel: curved mesh of Gmsh, pressure linear in space."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def test_a_fork(run):
     import pyvista as pv
 
     folder, fork, found = run
-    line = pv.read(folder / "ffr" / "centerlines.vtp")
+    line: Any = pv.read(folder / "ffr" / "centerlines.vtp")
     points = np.asarray(line.points)
     exact = fork.pressure(points) / MMHG
     error = np.abs(line["pressure_mmHg"] - exact)

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from meshing.errors import InputError
 from pipeline import ffr, report
 from pipeline.manifest import Manifest, StageRecord
 from pipeline.report.colours import scales
-from pipeline.report.html import number
-from pipeline.report.viewer import decimate
+from pipeline.report.data import gather
+from pipeline.report.html import number, render
+from pipeline.report.scenes import Label
+from pipeline.report.viewer import decimate, scene
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 
 
 class Page(HTMLParser):
@@ -23,8 +26,12 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tables, self.addresses, self.scripts = {}, [], {}
-        self._table = self._cell = self._script = None
+        self.tables: dict[str, Any] = {}
+        self.addresses: list[Any] = []
+        self.scripts: dict[str, str] = {}
+        self._table: Any = None
+        self._cell: Any = None
+        self._script: str | None = None
         self.text = text
         self.feed(text)
 
@@ -154,13 +161,13 @@ def test_notice_notes_and_threshold_are_on_the_page(made):
 
 def test_viewer_data_restore_wall_and_values(made):
     _, page, _ = made
-    scene = json.loads(page.scripts["scene"])
-    position = np.frombuffer(base64.b64decode(scene["positions"]), "<u2").reshape(-1, 3) / 65535
-    points = position * scene["size_mm"] + np.array(scene["origin_mm"])
-    triangles = np.frombuffer(base64.b64decode(scene["triangles"]), "<u2").reshape(-1, 3)
+    packed = json.loads(page.scripts["scene"])
+    position = np.frombuffer(base64.b64decode(packed["positions"]), "<u2").reshape(-1, 3) / 65535
+    points = position * packed["size_mm"] + np.array(packed["origin_mm"])
+    triangles = np.frombuffer(base64.b64decode(packed["triangles"]), "<u2").reshape(-1, 3)
     assert triangles.max() < len(points)
     assert np.linalg.norm(points[:, :2], axis=1).max() == pytest.approx(1.5, rel=1e-3)
-    ffr_field = scene["fields"][0]
+    ffr_field = packed["fields"][0]
     raw = np.frombuffer(base64.b64decode(ffr_field["values"]), "<u2")
     masked = raw == 65535
     value = ffr_field["data_low"] + (ffr_field["data_high"] - ffr_field["data_low"]) * raw / 65534
@@ -168,8 +175,8 @@ def test_viewer_data_restore_wall_and_values(made):
     assert (masked == ((z < -0.01) | (z > 40.01))).all()
     exact = 1 - 40e3 * (z + 6) * 1e-3 / 133.322387415 / 93
     assert value[~masked] == pytest.approx(exact[~masked], abs=1e-3)
-    assert [f["name"] for f in scene["fields"]] == ["ffr", "wall_shear_stress_Pa", "pressure_mmHg"]
-    assert {label["kind"] for label in scene["labels"]} == {"lesion", "end"}
+    assert [f["name"] for f in packed["fields"]] == ["ffr", "wall_shear_stress_Pa", "pressure_mmHg"]
+    assert {label["kind"] for label in packed["labels"]} == {"lesion", "end"}
     assert ffr_field["threshold"] == 0.80
 
 
@@ -180,12 +187,12 @@ def test_text_of_others_cannot_become_markup(made, tube_run):
             "report": case.report.model_copy(update={"title": "</script><script>alert(1)</script>"})
         }
     )
-    data = report.gather(folder, nasty)
-    labels = [report.Label("</script><b>", (0.0, 0.0, 0.0), "end")]
+    data = gather(folder, nasty)
+    labels = [Label("</script><b>", (0.0, 0.0, 0.0), "end")]
     wall = folder / "ffr" / "wall.vtp"
-    view = report.scene(wall, [], labels)
+    view = scene(wall, [], labels)
     figures = {n: folder / "figures" / f"{n}.png" for n in ("map", "mesh", "pull_back")}
-    text = report.render(data, view, figures, "here")
+    text = render(data, view, figures, "here")
     assert "<script>alert" not in text
     assert json.loads(Page(text).scripts["scene"])["labels"][0]["text"] == "</script><b>"
 
@@ -233,7 +240,7 @@ def test_numbers_on_the_page(value, text):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+@pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine")
 def test_a_browser_shows_the_view_without_complaint(made, tmp_path):
     folder, _, _ = made
     flags = (
