@@ -16,6 +16,7 @@ REFERENCE_MASS_G = 135.0  # Fournier et al. 2021: CT territories 50 + 36 + 49 g
 REFERENCE_RESTING_FLOW_ML_PER_MIN = 160.0  # 0.24 * 668 mL/min, the same study
 PLAUSIBLE_RESTING_FLOW_ML_PER_MIN = (15.0, 300.0)
 TURBULENT_INLET_REYNOLDS = 2000.0
+SPARSE_TREE = 0.5  # of the inlet's calibre
 
 
 def mean_aortic_pressure(systolic_mmHg: float, diastolic_mmHg: float) -> float:
@@ -71,6 +72,14 @@ def flow_shares(diameters_mm: Sequence[float], exponent: float) -> list[float]:
     """
     powers = [diameter**exponent for diameter in diameters_mm]
     return [power / sum(powers) for power in powers]
+
+
+def calibre_kept(inlet_diameter_mm: float, diameters_mm: Sequence[float], exponent: float) -> float:
+    r"""How much of the inlet's flow the outlets' calibres stand for, $\sum_i d_i^m / D^m$.
+
+    A complete healthy tree keeps it near 1 from one generation to the next, by the law of `flow_shares`.
+    """
+    return sum(math.pow(d / inlet_diameter_mm, exponent) for d in diameters_mm)
 
 
 def resting_resistance(

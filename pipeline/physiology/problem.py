@@ -14,14 +14,12 @@ from pipeline.physiology.formulas import (
     ML_PER_MIN,
     MMHG,
     MMHG_S_PER_ML,
-    PLAUSIBLE_RESTING_FLOW_ML_PER_MIN,
-    TURBULENT_INLET_REYNOLDS,
     flow_shares,
     hyperaemic_resistance,
     resting_resistance,
-    reynolds,
 )
-from pipeline.physiology.quantities import Quantity, aortic_pressure, blood, choices, resting_flow
+from pipeline.physiology.notes import notes
+from pipeline.physiology.quantities import aortic_pressure, blood, calibre, choices, resting_flow
 from solver.inlets import FlowInlet, PressureInlet
 from solver.inlets import Inlet as SolverInlet
 from solver.outlets import Resistance
@@ -76,9 +74,18 @@ def flow_problem(
     record: dict[str, Any] = {
         "definition": DEFINITION,
         "inlet": inlet_record,
-        "quantities": [asdict(q) for q in (pressure, *chain, *choices(physiology), *blood(case))],
+        "quantities": [
+            asdict(q)
+            for q in (
+                pressure,
+                *chain,
+                *choices(physiology),
+                calibre(physiology, anatomy),
+                *blood(case),
+            )
+        ],
         "outlets": outlets,
-        "notes": _notes(case, anatomy, pressure, chain[-1], outlets),
+        "notes": notes(case, anatomy, pressure, chain[-1], outlets),
     }
     return problem, record
 
@@ -150,57 +157,3 @@ def _pressure_record(pressure: Quantity) -> dict[str, Any]:
         "mean_aortic_pressure_mmHg": pressure.value,
         "mean_aortic_pressure_origin": pressure.formula,
     }
-
-
-def _notes(
-    case: Case,
-    anatomy: Anatomy,
-    pressure: Quantity,
-    flow: Quantity,
-    outlets: Sequence[dict[str, Any]],
-) -> list[str]:
-    notes = []
-    if pressure.formula == "default":
-        notes.append(
-            f"No aortic pressure was given: the default of {pressure.value:g} mmHg was taken."
-        )
-    notes.extend(_flow_notes(case, flow))
-    demand = sum(
-        (pressure.value - row["distal_pressure_mmHg"]) / row["resistance_mmHg_s_per_mL"]
-        for row in outlets
-        if row["resistance_mmHg_s_per_mL"] > 0
-    )
-    number = reynolds(
-        demand,
-        anatomy.inlet.diameter_mm,
-        case.blood.density_kg_per_m3,
-        case.blood.viscosity_mPa_s * 1e-3,
-    )
-    if number > TURBULENT_INLET_REYNOLDS:
-        notes.append(
-            f"Without epicardial resistance the outlets would take {demand * 60:.0f} mL/min, Re {number:.0f} in the "
-            f"inlet: not a coronary flow. Give physiology.resting.flow_mL_per_min or check the unit of the surface."
-        )
-    return notes
-
-
-def _flow_notes(case: Case, flow: Quantity) -> list[str]:
-    notes = []
-    resting = case.physiology.resting
-    if resting.flow_mL_per_min is None and resting.myocardial_mass_g is None:
-        notes.append(
-            f"Neither resting flow nor myocardial mass was given: {flow.value:.0f} mL/min follows from the lumen "
-            f"volume, which says little where the tree is diseased or cut short."
-        )
-    low, high = PLAUSIBLE_RESTING_FLOW_ML_PER_MIN
-    if not low <= flow.value <= high:
-        notes.append(
-            f"The resting flow of {flow.value:.0f} mL/min lies outside {low:g} to {high:g} mL/min, "
-            f"what one coronary tree carries."
-        )
-    if case.inlet.kind == "flow":
-        notes.append(
-            "The inlet flow is prescribed: pressures follow from the outlets' resistances, and FFR refers to the "
-            "mean pressure at the anatomical inlet."
-        )
-    return notes

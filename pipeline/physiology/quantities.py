@@ -12,6 +12,7 @@ from pipeline.physiology.formulas import (
     REFERENCE_MASS_G,
     REFERENCE_RESTING_FLOW_ML_PER_MIN,
     VOLUME_TO_MASS_MM3_PER_G,
+    calibre_kept,
     mean_aortic_pressure,
     myocardial_mass_from_volume,
     resting_flow_from_mass,
@@ -135,6 +136,18 @@ def choices(physiology: Physiology) -> tuple[Quantity, ...]:
             _origin(physiology.distal_pressure_mmHg, default.distal_pressure_mmHg),
             "normal right atrial pressure, textbook value",
         ),
+    )
+
+
+def calibre(physiology: Physiology, anatomy: Anatomy) -> Quantity:
+    """How complete the tree is, by its calibres."""
+    diameters = [end.diameter_mm for end in anatomy.outlets]
+    return Quantity(
+        "calibre of the outlets over that of the inlet",
+        "c",
+        calibre_kept(anatomy.inlet.diameter_mm, diameters, physiology.flow_split_exponent),
+        "1",
+        "measured: sum d_i^m / D^m; near 1 in a complete healthy tree",
     )
 
 

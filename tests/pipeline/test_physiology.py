@@ -153,6 +153,15 @@ def test_an_ordinary_tree_gives_no_warning_of_that_kind():
     assert "not a coronary flow" not in notes(record)
 
 
+def test_a_sparse_tree_is_noticed():
+    _, record = problem(tree=anatomy(lad=1.0, lcx=1.2))
+    assert "side branches" in notes(record)
+    kept = {q["symbol"]: q["value"] for q in record["quantities"]}["c"]
+    assert kept == pytest.approx((1 + 1.2 ** (7 / 3)) / 4 ** (7 / 3))
+    _, record = problem(tree=anatomy(lad=2.9, lcx=3.0))
+    assert "side branches" not in notes(record)
+
+
 def test_reynolds_of_one_known_pipe():
     # 3 mm, mean velocity 0.5 m/s, nu 3.3019e-6: Re = 0.5 * 3e-3 / nu
     flow = 0.5 * math.pi * 1.5e-3**2 * 1e6
