@@ -19,7 +19,14 @@ from pipeline.physiology.formulas import (
     resting_resistance,
 )
 from pipeline.physiology.notes import notes
-from pipeline.physiology.quantities import aortic_pressure, blood, calibre, choices, resting_flow
+from pipeline.physiology.quantities import (
+    Quantity,
+    aortic_pressure,
+    blood,
+    calibre,
+    choices,
+    resting_flow,
+)
 from solver.inlets import FlowInlet, PressureInlet
 from solver.inlets import Inlet as SolverInlet
 from solver.outlets import Resistance
