@@ -20,6 +20,9 @@ from pipeline.anatomy.surface import (
 from pipeline.anatomy.tips import near_patches, tips
 
 Role = Literal["inlet", "outlet"]
+_HOLE = (
+    0.5  # mean cosine between the wall around a rim and the way out: 0 at a tube's end, 1 in a wall
+)
 _RAGGED = 0.05  # rms distance of an open rim from its plane, in diameters: cut it afresh
 
 
@@ -108,10 +111,32 @@ def _close(surface: Surface, patch: int) -> tuple[Surface, list[FoundEnd]]:
         area = float(np.linalg.norm(vector))
         off = float(np.std((rim - rim.mean(axis=0)) @ vector / area)) if area > 0 else np.inf
         diameter = 2.0 * np.sqrt(area / np.pi)
+        _check_not_a_hole(surface, rim, vector, diameter)
         surface = fill(surface, loop, number)
         place = _cap_centre(surface, number)
         found.append(FoundEnd(number, "open", place, cut=off > _RAGGED * diameter))
     return surface, found
+
+
+def _check_not_a_hole(surface: Surface, rim: Floats, vector: Floats, diameter: float) -> None:
+    """Refuse an open loop whose plane lies in the wall instead of across the vessel.
+
+    Raises:
+        InputError: The wall around the rim faces the way the loop does.
+    """
+    centre = rim.mean(axis=0)
+    reach = float(np.linalg.norm(rim - centre, axis=1).max()) + 0.3 * diameter
+    near = np.linalg.norm(surface.centroids - centre, axis=1) < reach
+    vectors = surface.area_vectors[near]
+    size = np.linalg.norm(vectors, axis=1).sum()
+    facing = float(vectors.sum(axis=0) @ -vector / np.linalg.norm(vector) / max(size, 1e-300))
+    if facing > _HOLE:
+        raise InputError(
+            field=f"open rim at {np.round(centre, 1).tolist()} mm",
+            wanted="open rims only at vessel ends",
+            got=f"a hole in the wall, {diameter:.2f} mm wide",
+            remedy="close the hole",
+        )
 
 
 def _mark_flat(surface: Surface, patch: int) -> tuple[Surface, list[FoundEnd]]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from meshing.errors import ComputationError, InputError
+from meshing.errors import ComputationError
 from pipeline.anatomy.clip import cut_off
 from pipeline.anatomy.ends import FoundEnd
 from pipeline.anatomy.extrude import Section, extrude, free_length, section
@@ -17,7 +17,6 @@ from pipeline.anatomy.surface import Floats, Surface
 from pipeline.anatomy.trace import RawLine, trace
 
 OBLIQUE = 20.0  # degrees between cap normal and centreline
-_HOLE = 60.0  # degrees: not an end but a hole in the wall
 _LEAST_CLIP = 0.3  # diameters
 _HINT_CLIP = 0.1  # the same where the user says where to cut
 _FULL = 0.9  # area at a cut over the area further in
@@ -67,7 +66,6 @@ def recut(
         clip_diameters: Distance of the cut from a rounded tip.
 
     Raises:
-        InputError: An open loop is a hole in the wall.
         ComputationError: An end cannot be cut.
     """
     raw = trace_ends(surface, ends, source)
@@ -213,13 +211,6 @@ def _straighten(
     if end.origin == "given":
         tilted = angle > OBLIQUE
         return surface, end, [f"given cap {where} is {angle:.0f} degrees oblique; kept"] * tilted
-    if end.origin == "open" and angle > _HOLE:
-        raise InputError(
-            field=where,
-            wanted="open rims only at vessel ends",
-            got=f"a hole in the wall, {here.diameter:.2f} mm wide, {angle:.0f} degrees to the vessel",
-            remedy="close the hole",
-        )
     inner = slicer.around(
         line.at(float(line.abscissa[-1]) - 0.35 * here.diameter), axis, 2.0 * here.reach
     )

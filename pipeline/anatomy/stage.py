@@ -27,7 +27,7 @@ from pipeline.anatomy.naming import (
 )
 from pipeline.anatomy.recut import nearest, prolonged, recut
 from pipeline.anatomy.stenosis import find_lesions
-from pipeline.anatomy.surface import Surface, merge_points
+from pipeline.anatomy.surface import Surface, components, half_edges, merge_points
 from pipeline.anatomy.trace import RawLine, trace
 from pipeline.anatomy.types import Anatomy, Centerline, End
 from pipeline.anatomy.vtkio import read_surface, write_surface
@@ -53,6 +53,7 @@ def run(lumen: Path, told: Path, options: AnatomyOptions, folder: Path) -> Anato
     surface = read_surface(lumen)
     size = float(np.ptp(surface.points, axis=0).max())
     surface = merge_points(surface, 1e-7 * size)
+    _check_one_body(surface, lumen)
     surface, ends = find_ends(surface, read_told(told))
     check_count(ends)
     ends = give_names(ends, options.names)
@@ -66,6 +67,17 @@ def run(lumen: Path, told: Path, options: AnatomyOptions, folder: Path) -> Anato
     save_centerlines(folder / "centerlines.vtp", lines)
     anatomy.save(folder / "anatomy.json")
     return anatomy
+
+
+def _check_one_body(surface: Surface, file: Path) -> None:
+    count = int(components(len(surface.points), half_edges(surface.triangles)).max()) + 1
+    if count > 1:
+        raise InputError(
+            file=file,
+            wanted="one connected lumen",
+            got=f"{count} bodies",
+            remedy="keep one of them (surface.keep: largest)",
+        )
 
 
 def read_told(path: Path) -> Told:

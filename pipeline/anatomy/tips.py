@@ -39,9 +39,8 @@ def tips(surface: Surface, sources: Ints) -> list[int]:
         found, sources = [first], np.array([first])
     distance = dijkstra(graph, directed=False, indices=sources, min_only=True)
     for peak, height in _peaks(graph, np.asarray(distance)):
-        if height > _MIN_EDGES * graph[peak].data.mean() and height > _MIN_LENGTH * _width(
-            surface, graph, peak, height
-        ):
+        edge = float(graph.data[graph.indptr[peak] : graph.indptr[peak + 1]].mean())
+        if height > max(_MIN_EDGES * edge, _MIN_LENGTH * _width(surface, graph, peak, height)):
             found.append(peak)
     return found
 
@@ -83,7 +82,7 @@ def _peaks(graph: csr_matrix, height: Floats) -> list[tuple[int, float]]:
 
 def _width(surface: Surface, graph: csr_matrix, peak: int, height: float) -> float:
     """Diameter of a branch from the surface area between half its length and its end."""
-    reach = min(height, 20.0 * surface.edge_length)
+    reach = max(min(height, 20.0 * surface.edge_length), 1e-12)
     distance = dijkstra(graph, directed=False, indices=peak, limit=reach)
     areas = np.linalg.norm(surface.area_vectors, axis=1)
     far = distance[surface.triangles].max(axis=1)
