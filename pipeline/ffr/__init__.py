@@ -18,9 +18,10 @@ from pipeline.ffr.load import Solution, load
 from pipeline.ffr.masks import extension_nodes
 from pipeline.ffr.sections import Sectioner
 from pipeline.ffr.summary import NOTICE
+from pipeline.ffr.table import summary_rows
 from pipeline.ffr.wall import Wall, wall
 
-__all__ = ["NOTICE", "run"]
+__all__ = ["NOTICE", "run", "summary_rows"]
 
 
 def run(run_folder: Path, case: Case) -> None:

@@ -30,17 +30,32 @@ class Label:
     kind: str
 
 
-def view_axes(points: Floats) -> Floats:
+def view_axes(points: Floats, marks: Floats | None = None) -> Floats:
     """Right, up and towards the viewer so that the vessel spreads over the picture; rows of ``(3, 3)``.
 
-    Up is the patient's head (z) as far as the spread allows.
+    Up is the patient's head (z) as far as the spread allows; of the two sides the one nearer to the marks is shown.
+
+    Args:
+        points: Of the vessel, ``(n, 3)``.
+        marks: What should not be hidden, ``(m, 3)``.
     """
-    _, _, axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
+    centre = points.mean(axis=0)
+    _, _, axes = np.linalg.svd(points - centre, full_matrices=False)
     towards = axes[2]
+    if marks is not None and len(marks) and (marks.mean(axis=0) - centre) @ towards < 0:
+        towards = -towards
     up = np.array([0.0, 0.0, 1.0]) - towards[2] * towards
     up = up / np.linalg.norm(up) if np.linalg.norm(up) > 0.3 else axes[0]
     right = np.cross(up, towards)
     return np.array([right, np.cross(towards, right), towards])
+
+
+def vessel_axes(wall: Any, labels: Sequence[Label]) -> Floats:  # noqa: ANN401
+    """The view of a wall (``ffr/wall.vtp``) without its flow extensions, lesions in front."""
+    points = np.asarray(wall.points, dtype=np.float64)
+    inside = np.asarray(wall.point_data["extension"]) == 0
+    marks = [label.point_mm for label in labels if label.kind == "lesion"]
+    return view_axes(points[inside], np.array(marks))
 
 
 def ffr_map(wall_file: Path, scale: Scale, labels: Sequence[Label], path: Path) -> None:
@@ -48,8 +63,8 @@ def ffr_map(wall_file: Path, scale: Scale, labels: Sequence[Label], path: Path) 
     import pyvista as pv
 
     wall: Any = pv.read(wall_file)
-    points = np.asarray(wall.points, dtype=np.float64)
-    plotter = _plotter(*_window(points))
+    inside = np.asarray(wall.points, dtype=np.float64) @ vessel_axes(wall, labels).T
+    plotter = _plotter(*_window(inside))
     plotter.add_mesh(
         wall,
         scalars=scale.name,
@@ -78,7 +93,7 @@ def ffr_map(wall_file: Path, scale: Scale, labels: Sequence[Label], path: Path) 
                 point_size=9,
                 always_visible=True,
             )
-    _look(plotter, points)
+    _look(plotter, inside, vessel_axes(wall, labels))
     plotter.screenshot(str(path))
     plotter.close()
 
@@ -155,17 +170,15 @@ def _bar(scale: Scale) -> dict[str, Any]:
     }
 
 
-def _window(points: Floats) -> tuple[int, int]:
+def _window(inside: Floats) -> tuple[int, int]:
     """Width and height of a picture that the vessel fills, colour bar included."""
-    across, up, _ = np.ptp(points @ view_axes(points).T, axis=0)
+    across, up, _ = np.ptp(inside, axis=0)
     height = int(np.clip(1500 * up / max(across, 1e-9), 700, 1300))
     return int(np.clip(height * across / max(up, 1e-9), 500, 1500)) + 350, height
 
 
-def _look(plotter: Any, points: Floats) -> None:  # noqa: ANN401
+def _look(plotter: Any, inside: Floats, axes: Floats) -> None:  # noqa: ANN401
     """Look along the view axes, the vessel filling the part of the picture left of the colour bar."""
-    axes = view_axes(points)
-    inside = points @ axes.T
     low, high = inside.min(axis=0), inside.max(axis=0)
     width, height = plotter.window_size
     scale = 1.12 * max(high[1] - low[1], (high[0] - low[0]) * height / (width - 350))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.report.colours import MASKED, Scale
-from pipeline.report.scenes import Label, view_axes
+from pipeline.report.scenes import Label, vessel_axes
 
 if TYPE_CHECKING:
     import pyvista as pv
@@ -49,7 +49,7 @@ def scene(wall_file: Path, scales: Sequence[Scale], labels: Sequence[Label]) -> 
         "fields": fields,
         "labels": [{"text": x.text, "point_mm": list(x.point_mm), "kind": x.kind} for x in labels],
         "masked_colour": MASKED,
-        "view": view_axes(points).tolist(),
+        "view": vessel_axes(full, labels).tolist(),
     }
 
 

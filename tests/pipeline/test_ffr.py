@@ -123,6 +123,16 @@ def test_checks_have_verdicts(numbers):
     assert not verdict["fewest elements across a throat"]
 
 
+def test_tables_for_the_terminal(numbers):
+    _, _, found = numbers
+    vessels, lesions = ffr.summary_rows(found)
+    for _, head, rows in (vessels, lesions):
+        assert all(len(row) == len(head) for row in rows)
+    assert vessels[2][0][:2] == ("LAD", f"{found['vessels'][0]['ffr']:.3f}")
+    assert lesions[2][0][:3] == ("LAD-1", "50%", f"{found['lesions'][0]['ffr_distal']:.3f}")
+    assert len(ffr.summary_rows(found | {"lesions": []})) == 1
+
+
 def test_straight_cells_work_as_well(make_run, make_tube):
     import pyvista as pv
 
