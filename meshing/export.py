@@ -7,11 +7,11 @@ from pathlib import Path
 import meshio
 import numpy as np
 
-from meshing.quality import cell_quality
+from meshing.topology import Floats
 from meshing.vessel import MeshArrays
 
 
-def write_vtu(path: Path, mesh: MeshArrays) -> None:
+def write_vtu(path: Path, mesh: MeshArrays, scaled_jacobian: Floats) -> None:
     """Write tetrahedra and boundary triangles (quadratic ones at order 2) [m].
 
     Cell data ``patch``: -1 in the volume, the patch tag on boundary triangles; ``scaled_jacobian``:
@@ -21,7 +21,6 @@ def write_vtu(path: Path, mesh: MeshArrays) -> None:
     second = mesh.order == 2
     at_point = np.full(len(mesh.points), -1, dtype=np.int32)
     np.maximum.at(at_point, mesh.facets, mesh.facet_tags[:, None])
-    quality = cell_quality(mesh.points, mesh.cells).scaled_jacobian
     cells, facets = len(mesh.cells), len(mesh.facets)
     meshio.write(
         path,
@@ -34,7 +33,7 @@ def write_vtu(path: Path, mesh: MeshArrays) -> None:
             point_data={"patch": at_point},
             cell_data={
                 "patch": [np.full(cells, -1, dtype=np.int32), mesh.facet_tags],
-                "scaled_jacobian": [quality, np.full(facets, np.nan)],
+                "scaled_jacobian": [scaled_jacobian, np.full(facets, np.nan)],
             },
         ),
     )

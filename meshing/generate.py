@@ -51,7 +51,7 @@ def generate(
     write_arrays(folder / "mesh.h5", arrays)
     mesh = VesselMesh(folder / "mesh.h5", _patches(surface, made), made.quality)
     mesh.save(folder / "mesh.json")
-    write_vtu(folder / "mesh.vtu", arrays)
+    write_vtu(folder / "mesh.vtu", arrays, made.scaled_jacobian)
     return mesh
 
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
+from meshing.accept import RefusedError, accept, accept_shape
 from meshing.boundary_layer import join, layer_report, make_layers
 from meshing.curve import CurvedMesh, curve
 from meshing.errors import ComputationError, InputError
@@ -21,7 +20,8 @@ from meshing.quality import (
     elements_by_radius,
     summary,
 )
-from meshing.sizing import Finer, SizeField, nearest_vertices, size_field
+from meshing.section import throat_areas
+from meshing.sizing import Finer, SizeField, Throat, nearest_vertices, size_field
 from meshing.smooth_wall import SmoothWall
 from meshing.surface_mesh import SurfaceMesh, remesh
 from meshing.tetra import TetraMesh, fill, predicted_cells
@@ -61,10 +61,6 @@ RUNGS = (
 )
 
 
-class RefusedError(RuntimeError):
-    """A finished mesh misses a criterion; the message holds the numbers and the place [mm]."""
-
-
 @dataclass(frozen=True, slots=True)
 class Made:
     """A mesh that passed [mm].
@@ -74,6 +70,7 @@ class Made:
         cells: ``(m, 4)`` or ``(m, 10)``.
         facets: Boundary triangles, ``(k, 3)`` or ``(k, 6)``.
         facet_tags: Patch of each, ``(k,)``.
+        scaled_jacobian: Of each cell, ``(m,)``.
         quality: JSON-able numbers.
     """
 
@@ -81,6 +78,7 @@ class Made:
     cells: Ints
     facets: Ints
     facet_tags: Ints
+    scaled_jacobian: Floats
     quality: dict[str, Any]
 
 
@@ -171,9 +169,18 @@ class _Attempt:
             finer = _finer(finer, throats, wanted)
         mesh = self._curved(straight)
         cells = cell_quality(mesh.points, mesh.cells)
+        self._add_areas(throats, field.throats, mesh, straight.surface.patch)
         accept(cells, mesh, throats, self.options)
         quality = {**self._quality(mesh, cells), **straight.notes, "throats": throats}
-        return Made(mesh.points, mesh.cells, mesh.facets, straight.surface.patch, quality)
+        accept_shape(quality, self.options)
+        return Made(
+            mesh.points,
+            mesh.cells,
+            mesh.facets,
+            straight.surface.patch,
+            cells.scaled_jacobian,
+            quality,
+        )
 
     def _straight(self, field: SizeField) -> _Straight:
         layers = self.options.boundary_layers
@@ -196,6 +203,14 @@ class _Attempt:
         if self.options.order == 2:
             return curve(surface, mesh, self.wall, straight.copies)
         return CurvedMesh(mesh.points, mesh.tetrahedra, surface.triangles, 0, 0, 0)
+
+    def _add_areas(
+        self, rows: list[dict[str, Any]], throats: tuple[Throat, ...], mesh: CurvedMesh, patch: Ints
+    ) -> None:
+        on_wall = mesh.facets[patch == 0]
+        areas = throat_areas(throats, self.surface.centerline, self.wall, mesh.points, on_wall)
+        for row, (smooth, meshed) in zip(rows, areas, strict=True):
+            row |= {"area_mm2": meshed, "area_error": meshed / smooth - 1.0 if smooth else 0.0}
 
     def _quality(self, mesh: CurvedMesh, cells: CellQuality) -> dict[str, Any]:
         volume = self.wall.volume()
@@ -227,38 +242,3 @@ def _finer(finer: Finer, throats: list[dict[str, Any]], wanted: float) -> Finer:
         0.95 * min(1.0, t["across"] / wanted) if t["across"] < wanted else 1.0 for t in throats
     ]
     return Finer(finer.everywhere, tuple(b * s for b, s in zip(before, shares, strict=True)))
-
-
-def accept(
-    cells: CellQuality, mesh: CurvedMesh, throats: list[dict[str, Any]], options: MeshOptions
-) -> None:
-    """Refuse a mesh that misses a criterion.
-
-    Raises:
-        RefusedError: With every missed number and the place of the worst.
-    """
-    at = mesh.points[mesh.cells[:, :4]].mean(axis=1)
-    missed = []
-    if cells.distortion.min() <= 0:
-        missed.append(f"det J not positive in {np.sum(cells.distortion <= 0)} cells")
-    for name, values, least in (
-        ("dihedral angle", cells.dihedral, options.min_dihedral_deg),
-        ("scaled Jacobian", cells.scaled_jacobian, options.min_scaled_jacobian),
-    ):
-        worst = int(np.argmin(values))
-        if values[worst] < least:
-            missed.append(f"{name} {values[worst]:.3g} < {least:g} at {_place(at[worst])} mm")
-    for throat in throats:
-        if throat["across"] < options.elements_across_throat:
-            missed.append(
-                f"{throat['across']:.2f} < {options.elements_across_throat:g} elements across the "
-                f"throat at {_place(throat['centre_mm'])} mm"
-            )
-    if len(cells.volume) > options.max_cells:
-        missed.append(f"{len(cells.volume)} cells > max_cells = {options.max_cells}")
-    if missed:
-        raise RefusedError("; ".join(missed))
-
-
-def _place(point: Any) -> str:  # noqa: ANN401
-    return "(" + ", ".join(f"{value:.2f}" for value in point) + ")"

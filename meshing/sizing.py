@@ -16,7 +16,7 @@ from meshing.topology import TRIANGLE_EDGES, Floats, Ints, unique_edges
 _TURN = 0.9  # largest turn of the wall along one edge [rad]
 _CURVATURE_FLOOR = 0.4  # curvature refines to this share of the size from the radius at most
 _PROMINENCE = 0.20  # a narrowing is deeper than this share of its own radius on both sides
-_CELL = 1.3  # mean edge of the cells over the target edge of the surface, in a throat
+_CELL = 1.45  # mean edge of the cells over the target edge of the surface, in a throat
 _AROUND = 1.2  # the throat is where the radius stays below this multiple of its minimum
 
 

@@ -116,6 +116,10 @@ class SmoothWall:
             sought = sought + gap - np.sum(gap * normal, axis=1)[:, None] * normal
         return result
 
+    def triangles_centres(self) -> Floats:
+        """Centroids of the flat wall triangles, ``(w, 3)``."""
+        return np.asarray(self._controls[:, :3].mean(axis=1))
+
     def normal_at(self, points: Floats) -> Floats:
         """Outward unit normals of the wall nearest to ``points`` ``(k, 3)``."""
         return self._normal(*self._locator.closest(points))

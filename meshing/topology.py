@@ -45,8 +45,10 @@ def boundary_facets(tetrahedra: Ints) -> tuple[Ints, Ints]:
     """
     faces = tetrahedra[:, np.array(TETRA_FACES)].reshape(-1, 3)
     ordered = np.sort(faces, axis=1)
-    order = np.lexsort(ordered.T[::-1])
-    same = np.all(ordered[order][1:] == ordered[order][:-1], axis=1)
+    edge = np.unique(edge_keys(ordered[:, :2]), return_inverse=True)[1].astype(np.int64)
+    key = (edge << 31) | ordered[:, 2]
+    order = np.argsort(key, kind="stable")
+    same = key[order][1:] == key[order][:-1]
     alone = np.ones(len(faces), dtype=bool)
     alone[1:] &= ~same
     alone[:-1] &= ~same

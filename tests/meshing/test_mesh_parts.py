@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from meshing.accept import RefusedError, accept_shape
 from meshing.check import check_surface
 from meshing.crossing import crossing_triangles
 from meshing.curve import BLENDS, relax
@@ -14,6 +15,7 @@ from meshing.jacobian import bernstein_coefficients, jacobian_bounds
 from meshing.ladder import Rung, climb
 from meshing.options import MeshOptions
 from meshing.quality import cell_quality, facet_areas
+from meshing.section import throat_areas
 from meshing.sizing import Finer, find_throats, limit_gradation, size_field
 from meshing.smooth_wall import SmoothWall
 from meshing.tetra import same_triangles
@@ -253,3 +255,36 @@ def test_area_of_a_degenerate_triangle_is_zero():
     area, normal = triangle_areas(np.zeros((3, 3)), np.array([[0, 1, 2]]))
     assert area[0] == 0
     assert not normal.any()
+
+
+def test_the_area_of_a_throat_is_measured_on_wall_and_mesh(shapes):
+    surface = shapes["stenosis"](sides=32, rings=160)
+    throats = find_throats(surface.centerline, surface.radius)
+    facets = surface.triangles[surface.patch == 0]
+    wall = SmoothWall(surface)
+    ((smooth, flat),) = throat_areas(throats, surface.centerline, wall, surface.points, facets)
+    assert smooth == pytest.approx(np.pi * 0.6**2, rel=1e-3)
+    polygon = 16 * np.sin(np.pi / 16) * 0.6**2  # of 32 sides
+    assert flat == pytest.approx(polygon, rel=2e-3)
+    wide = surface.points * [1.02, 1.02, 1.0]
+    (moved,) = throat_areas(throats, surface.centerline, wall, wide, facets)
+    assert moved[1] / moved[0] == pytest.approx(1.02**2 * flat / smooth, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("quality", "says"),
+    [
+        ({"volume_error": -0.003, "throats": []}, "volume off by -0.30%"),
+        (
+            {
+                "volume_error": 0.0,
+                "throats": [{"centre_mm": [1.0, 2.0, 3.0], "area_error": 0.03}],
+            },
+            r"throat at \(1.00, 2.00, 3.00\) mm off by 1.50% of its diameter",
+        ),
+    ],
+)
+def test_lost_volume_or_a_narrowed_throat_is_refused(quality, says):
+    with pytest.raises(RefusedError, match=says):
+        accept_shape(quality, MeshOptions())
+    accept_shape(quality, MeshOptions(order=1))  # straight meshes lose more, knowingly

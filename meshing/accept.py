@@ -1,0 +1,77 @@
+"""What makes a finished mesh acceptable; a refusal tells the numbers and the place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from meshing.curve import CurvedMesh
+from meshing.options import MeshOptions
+from meshing.quality import CellQuality
+
+_VOLUME, _THROAT = 2e-3, 1e-2  # largest relative error of volume and of a minimum lumen diameter
+
+
+class RefusedError(RuntimeError):
+    """A finished mesh misses a criterion; the message holds the numbers and the place [mm]."""
+
+
+def accept(
+    cells: CellQuality, mesh: CurvedMesh, throats: list[dict[str, Any]], options: MeshOptions
+) -> None:
+    """Refuse a mesh that misses a criterion.
+
+    Raises:
+        RefusedError: With every missed number and the place of the worst.
+    """
+    at = mesh.points[mesh.cells[:, :4]].mean(axis=1)
+    missed = []
+    if cells.distortion.min() <= 0:
+        missed.append(f"det J not positive in {np.sum(cells.distortion <= 0)} cells")
+    for name, values, least in (
+        ("dihedral angle", cells.dihedral, options.min_dihedral_deg),
+        ("scaled Jacobian", cells.scaled_jacobian, options.min_scaled_jacobian),
+    ):
+        worst = int(np.argmin(values))
+        if values[worst] < least:
+            missed.append(f"{name} {values[worst]:.3g} < {least:g} at {_place(at[worst])} mm")
+    for throat in throats:
+        if throat["across"] < options.elements_across_throat:
+            missed.append(
+                f"{throat['across']:.2f} < {options.elements_across_throat:g} elements across the "
+                f"throat at {_place(throat['centre_mm'])} mm"
+            )
+    if len(cells.volume) > options.max_cells:
+        missed.append(f"{len(cells.volume)} cells > max_cells = {options.max_cells}")
+    if missed:
+        raise RefusedError("; ".join(missed))
+
+
+def accept_shape(quality: dict[str, Any], options: MeshOptions) -> None:
+    """Refuse a curved mesh that has lost volume or narrowed a throat.
+
+    The bounds (volume 0.2 %, diameter of the minimum lumen 1 %) hold from five elements a diameter
+    on; fewer cannot keep them (the error of a quadratic arc goes with the fourth power).
+
+    Raises:
+        RefusedError: With the numbers and the place.
+    """
+    if options.order == 1:
+        return
+    slack = max(1.0, (5.0 / options.elements_per_diameter) ** 4)
+    missed = []
+    if abs(quality["volume_error"]) > _VOLUME * slack:
+        missed.append(f"volume off by {quality['volume_error']:.2%}, more than {_VOLUME:.1%}")
+    for throat in quality["throats"]:
+        if abs(throat["area_error"]) / 2 > _THROAT * slack:
+            missed.append(
+                f"throat at {_place(throat['centre_mm'])} mm off by {throat['area_error'] / 2:.2%} "
+                f"of its diameter, more than {_THROAT:.0%}"
+            )
+    if missed:
+        raise RefusedError("; ".join(missed))
+
+
+def _place(point: Any) -> str:  # noqa: ANN401
+    return "(" + ", ".join(f"{value:.2f}" for value in point) + ")"
