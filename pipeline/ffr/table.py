@@ -16,7 +16,9 @@ def summary_rows(numbers: Mapping[str, Any]) -> list[tuple[str, Row, list[Row]]]
     """
     reference = numbers["reference"]
     title = f"FFR = p / Pa, Pa {reference['Pa_mmHg']:.1f} mmHg"
-    tables = [(title, VESSEL_HEAD, [_vessel(v) for v in numbers["vessels"]])]
+    tables: list[tuple[str, Row, list[Row]]] = [
+        (title, VESSEL_HEAD, [_vessel(v) for v in numbers["vessels"]])
+    ]
     if numbers["lesions"]:
         tables.append(("Lesions", LESION_HEAD, [_lesion(x) for x in numbers["lesions"]]))
     return tables

@@ -11,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.report.colours import INK, LESION, MASKED, Scale
+from pipeline.report.view import best_view
 
 Floats = npt.NDArray[np.float64]
+
+LABEL_OFFSET = 0.02  # of the vessel's size, beside what it names
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +33,14 @@ class Label:
     kind: str
 
 
-def view_axes(points: Floats, marks: Floats | None = None) -> Floats:
-    """Right, up and towards the viewer so that the vessel spreads over the picture; rows of ``(3, 3)``.
-
-    Up is the patient's head (z) as far as the spread allows; of the two sides the one nearer to the marks is shown.
-
-    Args:
-        points: Of the vessel, ``(n, 3)``.
-        marks: What should not be hidden, ``(m, 3)``.
-    """
-    centre = points.mean(axis=0)
-    _, _, axes = np.linalg.svd(points - centre, full_matrices=False)
-    towards = axes[2]
-    if marks is not None and len(marks) and (marks.mean(axis=0) - centre) @ towards < 0:
-        towards = -towards
-    up = np.array([0.0, 0.0, 1.0]) - towards[2] * towards
-    up = up / np.linalg.norm(up) if np.linalg.norm(up) > 0.3 else axes[0]
-    right = np.cross(up, towards)
-    return np.array([right, np.cross(towards, right), towards])
-
-
 def vessel_axes(wall: Any, labels: Sequence[Label]) -> Floats:  # noqa: ANN401
-    """The view of a wall (``ffr/wall.vtp``) without its flow extensions, lesions in front."""
-    points = np.asarray(wall.points, dtype=np.float64)
-    inside = np.asarray(wall.point_data["extension"]) == 0
+    """The view of a wall (``ffr/wall.vtp``) that shows most of the vessel and its lesions."""
     marks = [label.point_mm for label in labels if label.kind == "lesion"]
-    return view_axes(points[inside], np.array(marks))
+    return best_view(
+        np.asarray(wall.points, dtype=np.float64),
+        np.asarray(wall.point_data["extension"]) == 0,
+        np.array(marks, dtype=np.float64).reshape(-1, 3),
+    )
 
 
 def ffr_map(wall_file: Path, scale: Scale, labels: Sequence[Label], path: Path) -> None:
@@ -63,7 +48,8 @@ def ffr_map(wall_file: Path, scale: Scale, labels: Sequence[Label], path: Path) 
     import pyvista as pv
 
     wall: Any = pv.read(wall_file)
-    inside = np.asarray(wall.points, dtype=np.float64) @ vessel_axes(wall, labels).T
+    axes = vessel_axes(wall, labels)
+    inside = np.asarray(wall.points, dtype=np.float64) @ axes.T
     plotter = _plotter(*_window(inside))
     plotter.add_mesh(
         wall,
@@ -77,11 +63,12 @@ def ffr_map(wall_file: Path, scale: Scale, labels: Sequence[Label], path: Path) 
         diffuse=0.75,
         scalar_bar_args=_bar(scale),
     )
+    aside = LABEL_OFFSET * np.ptp(inside, axis=0).max() * (axes[0] + 0.5 * axes[1])
     for kind, colour in (("lesion", LESION), ("end", INK)):
         chosen = [label for label in labels if label.kind == kind]
         if chosen:
             plotter.add_point_labels(
-                np.array([label.point_mm for label in chosen]),
+                np.array([label.point_mm for label in chosen]) + aside,
                 [label.text for label in chosen],
                 text_color=colour,
                 font_size=20,
@@ -89,11 +76,10 @@ def ffr_map(wall_file: Path, scale: Scale, labels: Sequence[Label], path: Path) 
                 shape_color="white",
                 shape_opacity=0.75,
                 margin=4,
-                point_color=colour,
-                point_size=9,
+                show_points=False,
                 always_visible=True,
             )
-    _look(plotter, inside, vessel_axes(wall, labels))
+    _look(plotter, inside, axes)
     plotter.screenshot(str(path))
     plotter.close()
 
