@@ -117,7 +117,7 @@ def _closed_with(
     before, after = Edges.of(mesh.triangles).count, Edges.of(joined.triangles).count
     rim = int((Edges.of(patch.triangles).count == 1).sum())
     if (
-        int((before == 1).sum()) - int((after == 1).sum()) == rim
+        0 < rim == int((before == 1).sum()) - int((after == 1).sum())
         and (after > 2).sum() <= (before > 2).sum()
     ):
         return joined

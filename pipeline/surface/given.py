@@ -15,9 +15,9 @@ from pipeline.surface.reading import TO_MM, read_surface
 from pipeline.surface.topology import Edges, boundary_loops
 
 # A coronary tree or a part of one: extent and mean diameter (4 V / A) that are believed. The left main is 3 to 6 mm
-# wide, the smallest imaged branches 1 mm; aneurysms and larger arteries stay within.
+# wide, the smallest imaged branches 1 mm; giant aneurysms stay within.
 EXTENT_MM = (5.0, 450.0)
-DIAMETER_MM = (0.6, 45.0)
+DIAMETER_MM = (0.6, 25.0)
 
 
 def lumen_of_file(
@@ -101,7 +101,7 @@ def _implausible(
     source: SurfaceInput, what: str, value: float, span: tuple[float, float]
 ) -> InputError:
     raw = value / TO_MM[source.unit]
-    typical = {"extent": 100.0, "mean diameter": 2.5}[what]
+    typical = {"extent": 60.0, "mean diameter": 2.5}[what]
     likely = min(TO_MM, key=lambda unit: abs(np.log(raw * TO_MM[unit] / typical)))
     if likely == source.unit:
         remedy = "give the surface of a coronary tree; check its unit"
@@ -110,7 +110,7 @@ def _implausible(
     return InputError(
         file=source.path,
         field="input.unit",
-        wanted=f"a coronary lumen with a {what} of {span[0]:g} to {span[1]:g} mm",
+        wanted=f"a coronary lumen whose {what} is {span[0]:g} to {span[1]:g} mm",
         got=f"{value:.3g} mm with the unit {source.unit}",
         remedy=remedy,
     )

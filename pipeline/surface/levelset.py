@@ -3,10 +3,10 @@
 1. The labels are blurred a little (less than a voxel), held to their side of 1/2 at every voxel centre so that the
    topology is that of the labels, and contoured by marching cubes on a refined grid.
 2. The staircase is removed by a windowed-sinc low-pass filter on the mesh (Taubin, Zhang & Golub, ECCV 1996,
-   doi 10.1007/BFb0015536), whose pass band starts at about eight voxels.
+   LNCS 1064:283-292), whose pass band starts at about eight voxels.
 3. Both steps displace a thin vessel's wall. The labels say by how much: with the partial volumes P of the mesh and
    the labels L, both blurred by the same kernel, the wall is moved along its normal by
-   ``G * (L - P) / |d(G * P)/dn|`` until the blurred volumes agree on the wall. As like is compared with like, the
+   ``G * (L - P) / (G * dP/dn)`` until the blurred volumes agree on the wall. As like is compared with like, the
    blur leaves no bias, whatever the curvature; the lumen volume is that of the voxels to first order.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from scipy.sparse import coo_matrix, diags_array
 from scipy.spatial import cKDTree
 
 from meshing.errors import ComputationError
@@ -26,10 +27,18 @@ from pipeline.imaging import Volume
 from pipeline.surface.mesh import Floats, TriangleMesh
 from pipeline.surface.voxels import Mask, one_lumen
 
+Singles = npt.NDArray[np.float32]
+
 CUTOFF_VOXELS = 8.0  # shortest wave of the wall that is kept, at smoothing 1
 _BLUR_VOXELS = 0.7
 _MATCH_VOXELS = 1.5  # kernel of the volume comparison
-_ROUNDS = 6
+_ROUNDS = 14
+_LOW_PASSES = 10  # the last rounds only settle the volume
+_AVERAGINGS = 10  # of the displacement over neighbouring vertices, a round
+# Where the local radius [voxels] is below THIN_FULL by a voxel or more, only this part of a low-pass step is
+# taken (linear between): whole steps would close the vessel before the volumes can open it again.
+THIN_FULL = 1.5
+THIN_STEP = 0.2
 _MAX_TRIANGLES = 400_000
 
 
@@ -70,14 +79,16 @@ def smooth_surface(volume: Volume, connected: Mask, smoothing: float) -> Triangl
         return mesh
     voxel = float(np.cbrt(abs(np.linalg.det(volume.affine[:3, :3]))))
     comparison = _Comparison.of(volume, labels)
-    mesh = _low_pass(mesh, CUTOFF_VOXELS * smoothing * voxel)
-    for _ in range(_ROUNDS):
-        moved = mesh.points + comparison.displacement(mesh)[:, None] * vertex_normals(mesh)
-        mesh = _low_pass(
-            TriangleMesh(moved, mesh.triangles, mesh.cap), CUTOFF_VOXELS * smoothing * voxel
+    low_pass = _LowPass.of(mesh, connected, volume, smoothing * voxel)
+    mesh = low_pass(mesh)
+    for number in range(_ROUNDS):
+        way = low_pass.average(comparison.displacement(mesh), _AVERAGINGS)
+        mesh = TriangleMesh(
+            mesh.points + way[:, None] * vertex_normals(mesh), mesh.triangles, mesh.cap
         )
-    moved = mesh.points + comparison.displacement(mesh)[:, None] * vertex_normals(mesh)
-    return TriangleMesh(moved, mesh.triangles, mesh.cap)
+        if number < _LOW_PASSES:
+            mesh = low_pass(mesh)
+    return mesh
 
 
 def _contour(volume: Volume, connected: Mask, smoothing: float) -> TriangleMesh:
@@ -109,8 +120,52 @@ def _doubled(field: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return field
 
 
-def _low_pass(mesh: TriangleMesh, wave_mm: float) -> TriangleMesh:
-    """Remove waves shorter than about ``wave_mm`` from the wall, without shrinking it."""
+@dataclass(frozen=True, slots=True)
+class _LowPass:
+    """Removes short waves from a wall without shrinking it; spares vessels hardly wider than a voxel.
+
+    Attributes:
+        wave_mm: Shortest wave kept on wide vessels.
+        thin: 1 at vertices of vessels about a voxel wide, 0 from three voxels on, ``(n,)``.
+        mean: Averages a value over a vertex and its neighbours, sparse ``(n, n)``.
+    """
+
+    wave_mm: float
+    thin: Floats
+    mean: Any
+
+    @classmethod
+    def of(cls, mesh: TriangleMesh, connected: Mask, volume: Volume, unit: float) -> _LowPass:
+        depth = ndimage.distance_transform_edt(connected).astype(np.float32)
+        width = ndimage.gaussian_filter(ndimage.grey_dilation(depth, size=3), 1.0) - 0.5
+        local = ndimage.map_coordinates(width, volume.to_index(mesh.points).T, order=1)
+        t, n = mesh.triangles, len(mesh.points)
+        rows = np.concatenate([t, np.roll(t, 1, axis=1), np.roll(t, 2, axis=1)], axis=0)[:, 0]
+        cols = np.concatenate([t, np.roll(t, 1, axis=1), np.roll(t, 2, axis=1)], axis=0)[:, 1]
+        ends = (
+            np.concatenate([rows, cols, np.arange(n)]),
+            np.concatenate([cols, rows, np.arange(n)]),
+        )
+        graph = coo_matrix((np.ones(len(ends[0])), ends), shape=(n, n)).tocsr()
+        graph.data[:] = 1.0
+        mean = diags_array(1.0 / np.asarray(graph.sum(axis=1)).ravel()) @ graph
+        return cls(CUTOFF_VOXELS * unit, np.clip(THIN_FULL - local, 0.0, 1.0), mean)
+
+    def average(self, values: Floats, times: int) -> Floats:
+        """Values averaged over neighbours, several times."""
+        for _ in range(times):
+            values = self.mean @ values
+        return values
+
+    def __call__(self, mesh: TriangleMesh) -> TriangleMesh:
+        """The mesh with its points moved."""
+        step = 1.0 - (1.0 - THIN_STEP) * self.thin[:, None]
+        points = mesh.points + step * (_windowed_sinc(mesh, self.wave_mm) - mesh.points)
+        return TriangleMesh(points, mesh.triangles, mesh.cap)
+
+
+def _windowed_sinc(mesh: TriangleMesh, wave_mm: float) -> Floats:
+    """Points after removing waves shorter than about ``wave_mm``."""
     from vtkmodules.util.numpy_support import vtk_to_numpy
     from vtkmodules.vtkFiltersCore import vtkWindowedSincPolyDataFilter
 
@@ -132,7 +187,7 @@ def _low_pass(mesh: TriangleMesh, wave_mm: float) -> TriangleMesh:
         raise ComputationError(
             "the low-pass filter of the label surface failed; try surface.smoothing: 0.5"
         )
-    return TriangleMesh(points, mesh.triangles, mesh.cap)
+    return points
 
 
 def vertex_normals(mesh: TriangleMesh) -> Floats:
@@ -175,33 +230,29 @@ class _Comparison:
 
     def displacement(self, mesh: TriangleMesh) -> Floats:
         """How far the wall must move outward at each vertex [mm], ``(n,)``."""
-        part = ndimage.gaussian_filter(self._partial_volumes(mesh), _MATCH_VOXELS)
+        part, growth = self._partial_volumes(mesh)
         index = self.volume.to_index(mesh.points).T
-        gap = ndimage.map_coordinates(self.blurred - part, index, order=1)
-        normals = vertex_normals(mesh)
-        step = 0.25 * float(self.volume.spacing_mm.min())
-        outer = ndimage.map_coordinates(
-            part, self.volume.to_index(mesh.points + step * normals).T, order=1
-        )
-        inner = ndimage.map_coordinates(
-            part, self.volume.to_index(mesh.points - step * normals).T, order=1
-        )
-        slope = np.maximum((inner - outer) / (2 * step), 0.15 / (4 * step))
+        gap = self.blurred - ndimage.gaussian_filter(part, _MATCH_VOXELS)
+        rate = ndimage.gaussian_filter(growth, _MATCH_VOXELS)
         limit = 0.5 * float(self.volume.spacing_mm.min())
-        return np.asarray(np.clip(gap / slope, -limit, limit), dtype=np.float64)
+        gap_here = ndimage.map_coordinates(gap, index, order=1)
+        rate_here = ndimage.map_coordinates(rate, index, order=1)
+        way = gap_here / np.maximum(rate_here, 0.01 / limit)
+        return np.asarray(np.clip(way, -limit, limit), dtype=np.float64)
 
-    def _partial_volumes(self, mesh: TriangleMesh) -> npt.NDArray[np.float32]:
-        """Part of each voxel inside the mesh, the wall taken as plane within a voxel."""
+    def _partial_volumes(self, mesh: TriangleMesh) -> tuple[Singles, Singles]:
+        """Part of each voxel inside the mesh, and how it grows as the wall moves outward [1/mm].
+
+        The wall is taken as plane within a voxel.
+        """
         shape = self.volume.array.shape
         index = np.column_stack(np.unravel_index(self.band, shape)).astype(np.float64)
         centres = self.volume.to_world(index)
-        normals = vertex_normals(mesh)
         nearest = cKDTree(mesh.points).query(centres)[1]
-        gap = centres - mesh.points[nearest]
-        n = normals[nearest]
-        depth = -(gap * n).sum(1)
-        width = np.linalg.norm(n @ self.volume.affine[:3, :3], axis=1)
-        ramp = np.clip(0.5 + depth / np.maximum(width, 1e-9), 0.0, 1.0)
-        out = self.inside.copy()
-        out.ravel()[self.band] = ramp
-        return out
+        n = vertex_normals(mesh)[nearest]
+        depth = -((centres - mesh.points[nearest]) * n).sum(1)
+        width = np.maximum(np.linalg.norm(n @ self.volume.affine[:3, :3], axis=1), 1e-9)
+        part, growth = self.inside.copy(), np.zeros(shape, np.float32)
+        part.ravel()[self.band] = np.clip(0.5 + depth / width, 0.0, 1.0)
+        growth.ravel()[self.band] = np.where(np.abs(depth) < width / 2, 1.0 / width, 0.0)
+        return part, growth
