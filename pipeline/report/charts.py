@@ -141,20 +141,32 @@ def convergence(run: Run, path: Path) -> bool:
 
 
 def _residuals(axes: Axes, rows: list[dict[str, Any]]) -> None:
-    """One line a phase of the solver."""
+    """One line a phase of the solver; phases of one element share a colour, its helpers (``P2-P2 nu*3``) a pale one."""
     found = [
         (n, str(row.get("phase", "")), row["residual"])
         for n, row in enumerate(rows, 1)
         if _number(row.get("residual"))
     ]
-    phases = list(dict.fromkeys(phase for _, phase, _ in found))
-    for k, phase in enumerate(phases):
+    labels: dict[str, str] = {}
+    for phase in dict.fromkeys(phase for _, phase, _ in found):
+        element, *helper = phase.split(" ", 1)
+        label = f"{element}, on the way" if helper else element
+        colour = labels.setdefault(element, vessel_style(len(labels))[0])
         steps = [n for n, of, _ in found if of == phase]
         values = [value for _, of, value in found if of == phase]
-        colour, dash = vessel_style(k)
-        axes.semilogy(steps, values, color=colour, ls=dash, lw=1.6, marker="o", ms=3, label=phase)
-    if phases != [""]:
-        axes.legend()
+        again = label in axes.get_legend_handles_labels()[1]
+        axes.semilogy(
+            steps,
+            values,
+            color=colour,
+            alpha=0.45 if helper else 1.0,
+            lw=1.6,
+            marker="o",
+            ms=3,
+            label="_" if again else label,
+        )
+    if any(labels):
+        axes.legend(loc="lower left")
 
 
 def _flows(axes: Axes, rows: list[dict[str, Any]]) -> None:
