@@ -183,7 +183,8 @@ def _mesh_rows(run: Run) -> Iterator[tuple[str, str]]:
     yield "Tetrahedra", str(mesh["cells"])
     yield "Nodes", str(mesh["nodes"])
     yield "Geometric order", {1: "1 (straight)", 2: "2 (curved)"}[mesh["geometric_order"]]
-    yield from _flat(mesh["quality"])
+    told = ("cells", "nodes", "order")
+    yield from _flat({key: value for key, value in mesh["quality"].items() if key not in told})
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
