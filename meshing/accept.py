@@ -48,6 +48,24 @@ def accept(
         raise RefusedError("; ".join(missed))
 
 
+def throat_share(throat: dict[str, Any], options: MeshOptions) -> float:
+    """Factor of the sizes in a throat with which it should pass; 1 or more if it passes.
+
+    Args:
+        throat: Row of the report, with ``across`` and ``area_error``.
+        options: Elements across wanted; the bound on the area holds for curved meshes only.
+    """
+    share = float(throat["across"]) / options.elements_across_throat
+    error = abs(throat["area_error"]) / 2
+    if options.order == 2 and error > _THROAT * _slack(options):
+        share = min(share, 0.6)
+    return share
+
+
+def _slack(options: MeshOptions) -> float:
+    return max(1.0, (5.0 / options.elements_per_diameter) ** 4)
+
+
 def accept_shape(quality: dict[str, Any], options: MeshOptions) -> None:
     """Refuse a curved mesh that has lost volume or narrowed a throat.
 
@@ -59,7 +77,7 @@ def accept_shape(quality: dict[str, Any], options: MeshOptions) -> None:
     """
     if options.order == 1:
         return
-    slack = max(1.0, (5.0 / options.elements_per_diameter) ** 4)
+    slack = _slack(options)
     missed = []
     if abs(quality["volume_error"]) > _VOLUME * slack:
         missed.append(f"volume off by {quality['volume_error']:.2%}, more than {_VOLUME:.1%}")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from meshing.accept import RefusedError, accept, accept_shape
+from meshing.accept import RefusedError, accept, accept_shape, throat_share
 from meshing.boundary_layer import join, layer_report, make_layers
 from meshing.curve import CurvedMesh, curve
 from meshing.errors import ComputationError, InputError
@@ -23,7 +23,7 @@ from meshing.quality import (
 from meshing.section import throat_areas
 from meshing.sizing import Finer, SizeField, Throat, nearest_vertices, size_field
 from meshing.smooth_wall import SmoothWall
-from meshing.surface_mesh import SurfaceMesh, remesh
+from meshing.surface_mesh import Remesher, SurfaceMesh, remesh
 from meshing.tetra import TetraMesh, fill, predicted_cells
 from meshing.topology import Floats, Ints
 from meshing.worker import StepFailedError
@@ -38,26 +38,27 @@ class Rung:
 
     Attributes:
         name: For the report.
-        remesher: Task of `meshing.worker`, or ``"none"``.
+        remesher: Of the surface.
         algorithm: Of Gmsh, ``"hxt"`` or ``"delaunay"``.
         netgen: Optimise with Netgen.
         factor: Of all target sizes.
     """
 
     name: str
-    remesher: str
+    remesher: Remesher
     algorithm: str
     netgen: bool = False
     factor: float = 1.0
 
 
+_FREE, _CLOSE = Remesher("mmgs"), Remesher("mmgs", tolerance=0.1)
 RUNGS = (
-    Rung("mmgs + hxt", "mmgs", "hxt"),
-    Rung("mmgs a little finer + hxt", "mmgs", "hxt", factor=0.93),
-    Rung("mmgs + delaunay + netgen", "mmgs", "delaunay", netgen=True),
-    Rung("mmgs finer + hxt", "mmgs", "hxt", factor=0.8),
-    Rung("vmtk + delaunay + netgen", "vmtk", "delaunay", netgen=True),
-    Rung("input surface + delaunay + netgen", "none", "delaunay", netgen=True),
+    Rung("mmgs + hxt", _FREE, "hxt"),
+    Rung("mmgs close + hxt", _CLOSE, "hxt"),
+    Rung("mmgs close + delaunay + netgen", _CLOSE, "delaunay", netgen=True),
+    Rung("mmgs close, finer + hxt", _CLOSE, "hxt", factor=0.8),
+    Rung("vmtk + delaunay + netgen", Remesher("vmtk"), "delaunay", netgen=True),
+    Rung("input surface + delaunay + netgen", Remesher("none"), "delaunay", netgen=True),
 )
 
 
@@ -155,7 +156,7 @@ class _Attempt:
     limit_s: float | None
 
     def run(self) -> Made:
-        """Mesh, refining throats until they hold enough elements; check; measure."""
+        """Mesh, refining throats until they hold enough elements and their area; check; measure."""
         finer = Finer(self.rung.factor)
         for _ in range(_ROUNDS):
             field = size_field(self.surface, self.wall, self.options, finer)
@@ -163,13 +164,13 @@ class _Attempt:
             throats = elements_across_throats(
                 straight.mesh.points, straight.mesh.tetrahedra, field.throats
             )
-            wanted = self.options.elements_across_throat
-            if self.rung.remesher == "none" or all(t["across"] >= wanted for t in throats):
+            mesh = self._curved(straight)
+            self._add_areas(throats, field.throats, mesh, straight.surface.patch)
+            shares = [throat_share(throat, self.options) for throat in throats]
+            if self.rung.remesher.name == "none" or min(shares, default=1.0) >= 1.0:
                 break
-            finer = _finer(finer, throats, wanted)
-        mesh = self._curved(straight)
+            finer = _finer(finer, shares)
         cells = cell_quality(mesh.points, mesh.cells)
-        self._add_areas(throats, field.throats, mesh, straight.surface.patch)
         accept(cells, mesh, throats, self.options)
         quality = {**self._quality(mesh, cells), **straight.notes, "throats": throats}
         accept_shape(quality, self.options)
@@ -235,10 +236,8 @@ class _Straight:
     notes: dict[str, Any]
 
 
-def _finer(finer: Finer, throats: list[dict[str, Any]], wanted: float) -> Finer:
-    """Sizes that should give every throat the elements it lacks, with a little to spare."""
-    before = finer.throats or (1.0,) * len(throats)
-    shares = [
-        0.95 * min(1.0, t["across"] / wanted) if t["across"] < wanted else 1.0 for t in throats
-    ]
-    return Finer(finer.everywhere, tuple(b * s for b, s in zip(before, shares, strict=True)))
+def _finer(finer: Finer, shares: list[float]) -> Finer:
+    """Sizes that should give every throat what it lacks, with a little to spare."""
+    before = finer.throats or (1.0,) * len(shares)
+    after = (b * (0.95 * s if s < 1 else 1.0) for b, s in zip(before, shares, strict=True))
+    return Finer(finer.everywhere, tuple(after))

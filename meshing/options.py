@@ -17,11 +17,24 @@ class MeshOptions(BaseModel):
     )
     elements_per_diameter: float = Field(default=5.0, ge=2, le=60)
     elements_across_throat: float = Field(
-        default=6.0, ge=2, le=60, description="at least so many across the minimum lumen of a narrowing"
+        default=6.0,
+        ge=2,
+        le=60,
+        description="at least so many across the minimum lumen of a narrowing",
     )
-    gradation: float = Field(default=0.3, gt=0, le=1, description="largest growth of size along length")
-    boundary_layers: int = Field(default=0, ge=0, le=10, description="prismatic layers, cut into tetrahedra")
+    gradation: float = Field(
+        default=0.3, gt=0, le=1, description="largest growth of size along length"
+    )
+    boundary_layers: int = Field(
+        default=0, ge=0, le=10, description="prismatic layers, cut into tetrahedra"
+    )
     boundary_layer_growth: float = Field(default=1.3, ge=1, le=2)
-    max_cells: int = Field(default=4_000_000, ge=1000, description="refuse larger meshes before memory runs out")
-    min_dihedral_deg: float = Field(default=3.0, ge=0, description="worst dihedral angle accepted [degrees]")
-    min_scaled_jacobian: float = Field(default=0.02, gt=0, description="worst scaled Jacobian accepted")
+    max_cells: int = Field(
+        default=4_000_000, ge=1000, description="refuse larger meshes before memory runs out"
+    )
+    min_dihedral_deg: float = Field(
+        default=3.0, ge=0, description="worst dihedral angle accepted [degrees]"
+    )
+    min_scaled_jacobian: float = Field(
+        default=0.02, gt=0, description="worst scaled Jacobian accepted"
+    )

@@ -13,7 +13,9 @@ from meshing.options import MeshOptions
 from meshing.smooth_wall import SmoothWall
 from meshing.topology import TRIANGLE_EDGES, Floats, Ints, unique_edges
 
-_TURN = 0.9  # largest turn of the wall along one edge [rad]
+_TURN = 0.6  # largest turn of the wall along one edge [rad]
+_SCALE = 0.15  # curvature is averaged over this share of the size from the radius
+_REACH = 1.4  # wall nearer to a throat's centre than so many of its radii has the throat's size
 _CURVATURE_FLOOR = 0.4  # curvature refines to this share of the size from the radius at most
 _PROMINENCE = 0.20  # a narrowing is deeper than this share of its own radius on both sides
 _CELL = 1.45  # mean edge of the cells over the target edge of the surface, in a throat
@@ -75,9 +77,12 @@ def size_field(
     wanted = centerline_sizes(surface, throats, options, finer)
     nearest = nearest_ball(surface.centerline, surface.radius, surface.points)
     size = wanted[nearest]
-    with np.errstate(divide="ignore"):
-        curved = np.where(wall.curvature > 0, _TURN / wall.curvature, np.inf)
+    curvature = wall.curvature(_SCALE * size)
+    curved = _TURN / np.where(curvature > 0, curvature, _TURN / size)
     size = np.minimum(size, np.maximum(curved, _CURVATURE_FLOOR * size)) * finer.everywhere
+    for throat, limit in zip(throats, _throat_sizes(throats, options, finer), strict=True):
+        away = np.linalg.norm(surface.points - np.array(throat.centre), axis=1)
+        size[away < _REACH * throat.radius] = np.minimum(size[away < _REACH * throat.radius], limit)
     edges, _ = unique_edges(surface.triangles, TRIANGLE_EDGES)
     size = limit_gradation(surface.points, edges, size, options.gradation)
     return SizeField(size, surface.radius[nearest], throats)
@@ -88,14 +93,18 @@ def centerline_sizes(
 ) -> Floats:
     """Target edge length at every centreline point [mm]."""
     size = 2 * surface.radius / options.elements_per_diameter
-    shares = finer.throats or (1.0,) * len(throats)
-    for throat, share in zip(throats, shares, strict=True):
-        wanted = share * 2 * throat.radius / (_CELL * options.elements_across_throat)
+    for throat, wanted in zip(throats, _throat_sizes(throats, options, finer), strict=True):
         away = np.linalg.norm(surface.centerline - np.array(throat.centre), axis=1)
         inside = (away < 2 * throat.radius) & (surface.radius < _AROUND * throat.radius)
         inside |= away < 0.5 * throat.radius
         size[inside] = np.minimum(size[inside], wanted)
     return size
+
+
+def _throat_sizes(throats: tuple[Throat, ...], options: MeshOptions, finer: Finer) -> list[float]:
+    shares = finer.throats or (1.0,) * len(throats)
+    across = _CELL * options.elements_across_throat
+    return [share * 2 * t.radius / across for t, share in zip(throats, shares, strict=True)]
 
 
 def find_throats(points: Floats, radius: Floats) -> tuple[Throat, ...]:

@@ -9,10 +9,10 @@ wall vertices around (caps never take part), so they are right on uneven triangl
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from meshing.locator import FacetLocator
 from meshing.lumen import LumenSurface
+from meshing.normals import fit_normals, smoothed_curvature
 from meshing.rims import Rim, handle, make_rim
 from meshing.topology import (
     TRIANGLE_EDGES,
@@ -21,12 +21,9 @@ from meshing.topology import (
     edge_keys,
     loops,
     normalised,
-    scatter,
-    triangle_areas,
     unique_edges,
 )
 
-_NEIGHBOURS = 32
 # exponents (i, j, k) of the ten control points: corners, two on each edge, centre
 _EXPONENTS = np.array(
     [
@@ -44,7 +41,6 @@ class SmoothWall:
         rims: One a cap, in the order of `LumenSurface.caps`.
         triangles: Wall triangles, ``(w, 3)``.
         normals: Unit outward wall normals at the surface vertices, ``(n, 3)``; 0 off the wall.
-        curvature: Largest absolute principal curvature there [1/mm], ``(n,)``.
     """
 
     def __init__(self, surface: LumenSurface) -> None:
@@ -53,7 +49,7 @@ class SmoothWall:
         self._points = surface.points.copy()
         for rim in self.rims:
             self._points[rim.vertices] = rim.points
-        self.normals, self.curvature = fit_normals(self._points, self.triangles)
+        self.normals, self._shape = fit_normals(self._points, self.triangles)
         self._align_rims()
         self._controls = self._patches()
         self._locator = FacetLocator(self._points, self.triangles)
@@ -120,6 +116,14 @@ class SmoothWall:
         """Centroids of the flat wall triangles, ``(w, 3)``."""
         return np.asarray(self._controls[:, :3].mean(axis=1))
 
+    def curvature(self, scale: Floats) -> Floats:
+        """Largest absolute principal curvature at the surface vertices [1/mm], ``(n,)``.
+
+        Args:
+            scale: Length over which curvature is averaged, so that noise counts for nothing, ``(n,)``.
+        """
+        return smoothed_curvature(self._points, self.triangles, self._shape, scale)
+
     def normal_at(self, points: Floats) -> Floats:
         """Outward unit normals of the wall nearest to ``points`` ``(k, 3)``."""
         return self._normal(*self._locator.closest(points))
@@ -164,58 +168,3 @@ def surface_rims(surface: LumenSurface) -> tuple[Rim, ...]:
         (vertices,) = loops(directed[(patch == cap.patch) & on_wall])
         rims.append(make_rim(cap, vertices, surface.points[vertices]))
     return tuple(rims)
-
-
-def fit_normals(points: Floats, triangles: Ints) -> tuple[Floats, Floats]:
-    """Vertex normals and largest principal curvature from quadrics through each vertex.
-
-    In the frame of a first normal ``w = a u + b v + c u^2 + d u v + e v^2`` is fitted to the
-    vertices around, weighted by the area each stands for and by a Gaussian of its distance.
-
-    Returns:
-        Unit normals ``(n, 3)`` and curvature ``(n,)``; zero at vertices of no triangle.
-    """
-    first, area = _max_normals(points, triangles)
-    used = np.unique(triangles)
-    tree = cKDTree(points[used])
-    count = min(_NEIGHBOURS, len(used))
-    found, index = tree.query(points[used], k=count)
-    distance: Floats = np.asarray(found)
-    near = used[index]
-    n0 = first[used]
-    support = 0.6 * distance[:, min(17, count - 1)]
-    weight = area[near] * np.exp(-((distance / support[:, None]) ** 2))
-    weight *= np.sum(first[near] * n0[:, None], axis=2) > 0.3
-    weight[near == used[:, None]] = 0.0
-    u, v = _frame(n0)
-    away = (points[near] - points[used][:, None]) / support[:, None, None]
-    x, y, z = (np.einsum("knd,kd->kn", away, axis) for axis in (u, v, n0))
-    design = np.stack([x, y, x * x, x * y, y * y], axis=2)
-    moment = np.einsum("kni,kn,knj->kij", design, weight, design)
-    right = np.einsum("kni,kn,kn->ki", design, weight, z)
-    ridge = 1e-4 * np.trace(moment, axis1=1, axis2=2) + 1e-300
-    fit = np.linalg.solve(moment + ridge[:, None, None] * np.eye(5), right[:, :, None])[:, :, 0]
-    normals, curvature = np.zeros_like(points), np.zeros(len(points))
-    normals[used] = normalised(n0 - fit[:, :1] * u - fit[:, 1:2] * v)
-    mean, spread = fit[:, 2] + fit[:, 4], np.hypot(fit[:, 2] - fit[:, 4], fit[:, 3])
-    curvature[used] = (np.abs(mean) + spread) / support
-    return normals, curvature
-
-
-def _max_normals(points: Floats, triangles: Ints) -> tuple[Floats, Floats]:
-    """Vertex normals (weights of Max 1999, doi:10.1080/10867651.1999.10487501) and vertex areas."""
-    area, normal = triangle_areas(points, triangles)
-    total = np.zeros_like(points)
-    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-        one = np.sum((points[triangles[:, j]] - points[triangles[:, i]]) ** 2, axis=1)
-        two = np.sum((points[triangles[:, k]] - points[triangles[:, i]]) ** 2, axis=1)
-        weight = 2 * area / np.maximum(one * two, 1e-300)
-        total += scatter(triangles[:, i], normal * weight[:, None], len(points))
-    share = scatter(triangles.ravel(), np.repeat(area / 3, 3), len(points))
-    return normalised(total), share
-
-
-def _frame(normals: Floats) -> tuple[Floats, Floats]:
-    helper = np.eye(3)[np.argmin(np.abs(normals), axis=1)]
-    u = normalised(np.cross(normals, helper))
-    return u, np.cross(normals, u)

@@ -13,9 +13,6 @@ from meshing.smooth_wall import SmoothWall
 from meshing.topology import Floats, Ints, triangle_areas
 from meshing.worker import StepFailedError, call
 
-_TOLERANCE = (
-    0.2  # deviation the remesher may allow itself, in largest radii: sizes steer it, not this
-)
 _REPAIRS = 4  # rounds of moving vertices back where the wall would cross itself
 _REACH = 0.5  # a vertex is moved on to the smooth wall by at most so many target sizes
 
@@ -39,8 +36,22 @@ class SurfaceMesh:
         return np.unique(self.triangles[self.patch == patch])
 
 
+@dataclass(frozen=True, slots=True)
+class Remesher:
+    """How a surface is remeshed.
+
+    Attributes:
+        name: A surface remesher of `meshing.worker.TASKS`, or ``"none"`` (as it stands).
+        tolerance: Deviation it may allow itself, in largest radii. When it is large the sizes alone
+            steer the remesher; a small one keeps it at the given facets, and makes it refine noise.
+    """
+
+    name: str
+    tolerance: float = 2.0
+
+
 def remesh(
-    surface: LumenSurface, wall: SmoothWall, field: SizeField, remesher: str, limit_s: float
+    surface: LumenSurface, wall: SmoothWall, field: SizeField, remesher: Remesher, limit_s: float
 ) -> SurfaceMesh:
     """Remesh a surface to a size field.
 
@@ -48,25 +59,25 @@ def remesh(
         surface: The lumen.
         wall: Its smooth wall and rims, on which the vertices are put.
         field: Target sizes at the vertices of `surface`.
-        remesher: A surface remesher of `meshing.worker.TASKS`, or ``"none"`` (as it stands).
+        remesher: Which one.
         limit_s: Time limit [s].
 
     Raises:
         StepFailedError: The remesher failed, crashed or ran past the limit.
     """
-    if remesher == "none":
+    if remesher.name == "none":
         made = SurfaceMesh(surface.points.copy(), surface.triangles, surface.patch.astype(np.int64))
     else:
         rims = [np.stack([r.vertices, np.roll(r.vertices, -1)], axis=1) for r in wall.rims]
         out = call(
-            remesher,
+            remesher.name,
             {
                 "points": surface.points,
                 "triangles": surface.triangles,
                 "patch": surface.patch,
                 "size": field.size,
                 "rim_edges": np.concatenate(rims),
-                "tolerance": _TOLERANCE * field.radius.max(),
+                "tolerance": remesher.tolerance * field.radius.max(),
             },
             limit_s,
         )

@@ -18,6 +18,7 @@ from meshing.quality import cell_quality, facet_areas
 from meshing.section import throat_areas
 from meshing.sizing import Finer, find_throats, limit_gradation, size_field
 from meshing.smooth_wall import SmoothWall
+from meshing.surface_mesh import Remesher
 from meshing.tetra import same_triangles
 from meshing.topology import TRIANGLE_EDGES, triangle_areas, unique_edges
 from meshing.worker import StepFailedError, call
@@ -191,8 +192,8 @@ def test_a_failing_mesher_says_why():
 def test_a_refused_rung_is_recorded_and_the_next_one_used(shapes):
     lines: list[str] = []
     rungs = (
-        Rung("coarse input", "none", "delaunay"),
-        Rung("mmgs + hxt", "mmgs", "hxt"),
+        Rung("coarse input", Remesher("none"), "delaunay"),
+        Rung("mmgs + hxt", Remesher("mmgs"), "hxt"),
     )
     options = MeshOptions(min_dihedral_deg=12)
     surface = shapes["stenosis"](sides=24, rings=20)  # long thin triangles
@@ -205,7 +206,7 @@ def test_a_refused_rung_is_recorded_and_the_next_one_used(shapes):
 
 
 def test_a_rung_over_its_time_limit_is_refused(shapes):
-    rungs = (Rung("slow", "mmgs", "hxt"),)
+    rungs = (Rung("slow", Remesher("mmgs"), "hxt"),)
     with pytest.raises(Exception, match=r"slow: mmgs: not done in 0.01 s"):
         climb(shapes["tube"](), MeshOptions(), lambda _: None, rungs, limit_s=0.01)
 
