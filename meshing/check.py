@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from meshing.errors import InputError
+from meshing.locator import FacetLocator
 from meshing.lumen import LumenSurface
 from meshing.topology import TRIANGLE_EDGES, Floats, Ints, edge_keys, loops
 
+_FIT = 1.7  # largest median ratio of wall distance and inscribed radius, either way
 _FLAT = 0.05  # a cap vertex may lie off its plane by this share of the cap's radius
 
 
@@ -20,6 +22,7 @@ def check_surface(surface: LumenSurface) -> None:
     _check_numbers(surface)
     _check_closed(surface.points, surface.triangles)
     _check_caps(surface)
+    _check_fit(surface)
 
 
 def _refuse(wanted: str, got: str, remedy: str) -> InputError:
@@ -59,6 +62,22 @@ def _check_closed(points: Floats, triangles: Ints) -> None:
     volume = float(np.einsum("kd,kd->", a, np.cross(b, c))) / 6
     if volume <= 0:
         raise _refuse("normals outward", f"volume {volume:.4g} mm^3", "flip all triangles")
+
+
+def _check_fit(surface: LumenSurface) -> None:
+    """The inscribed radii must be about the distances of the centreline points from the wall."""
+    chosen = np.linspace(0, len(surface.radius) - 1, min(len(surface.radius), 400)).astype(int)
+    wall = surface.triangles[surface.patch == 0]
+    at = surface.centerline[chosen]
+    triangle, weights = FacetLocator(surface.points, wall).closest(at)
+    nearest = np.einsum("ki,kid->kd", weights, surface.points[wall[triangle]])
+    ratio = float(np.median(np.linalg.norm(nearest - at, axis=1) / surface.radius[chosen]))
+    if not 1 / _FIT < ratio < _FIT:
+        raise _refuse(
+            "centreline radii like the distances from the wall",
+            f"distances {ratio:.2g} times the radii (median)",
+            "use centrelines of this surface, in millimetres",
+        )
 
 
 def _check_caps(surface: LumenSurface) -> None:

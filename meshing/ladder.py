@@ -7,8 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from meshing.accept import RefusedError, accept, accept_shape, throat_share
 from meshing.boundary_layer import join, layer_report, make_layers
+from meshing.crossing import crossing_triangles
 from meshing.curve import CurvedMesh, curve
 from meshing.errors import ComputationError, InputError
 from meshing.lumen import LumenSurface
@@ -117,7 +120,13 @@ def climb(
         seconds = time.monotonic() - began
         progress(f"meshing: {rung.name}: {made.quality['cells']} cells in {seconds:.1f} s")
         history.append({"rung": rung.name, "outcome": "used", "reason": ""})
-        quality = {"rung": rung.name, "rungs": history, **made.quality}
+        crossing = len(np.unique(crossing_triangles(surface.points, surface.triangles)))
+        quality = {
+            "rung": rung.name,
+            "rungs": history,
+            "input_crossing_triangles": crossing,
+            **made.quality,
+        }
         return replace(made, quality=quality)
     raise ComputationError(_all_failed(history))
 
@@ -191,12 +200,12 @@ class _Attempt:
         surface = remesh(self.surface, self.wall, field, self.rung.remesher, limit_s)
         if not layers:
             mesh = fill(surface, self.rung.algorithm, self.rung.netgen, limit_s)
-            return _Straight(surface, mesh, None, {})
+            return _Straight(surface, mesh, None, {"predicted_cells": predicted})
         radius = field.radius[nearest_vertices(self.surface.points, surface.points)]
         offset = make_layers(surface, self.wall, radius, layers, self.options.boundary_layer_growth)
         core = fill(offset.core, self.rung.algorithm, self.rung.netgen, limit_s)
         joined = join(surface, offset, core)
-        notes = {"boundary_layers": layer_report(offset)}
+        notes = {"predicted_cells": predicted, "boundary_layers": layer_report(offset)}
         return _Straight(joined.surface, joined.mesh, joined.copies, notes)
 
     def _curved(self, straight: _Straight) -> CurvedMesh:

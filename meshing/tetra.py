@@ -11,7 +11,7 @@ from meshing.surface_mesh import SurfaceMesh
 from meshing.topology import Floats, Ints, boundary_facets, triangle_areas
 from meshing.worker import StepFailedError, call
 
-CELLS_PER_VOLUME = 8.0  # tetrahedra per h^3, measured on tubes and on a coronary tree
+CELLS_PER_VOLUME = 4.2  # tetrahedra per h^3, measured on tubes and on a coronary tree
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,9 +72,11 @@ def _run(arguments: list[str], limit_s: float) -> tuple[int, str]:
     try:
         said, _ = child.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.communicate()
         raise StepFailedError(f"{arguments[0]}: not done in {limit_s:g} s") from None
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()
     return child.returncode, said
 
 
@@ -85,14 +89,20 @@ def _reason(code: int, said: str) -> str:
 
 def sleep(arrays: Arrays) -> Arrays:
     """Wait ``seconds``: a stand-in for a mesher that hangs."""
-    import time
-
     time.sleep(float(arrays["seconds"]))
     return {}
 
 
+def _end_with_parent(parent: int) -> None:
+    """Watch the parent process and end when it is gone (it may be killed, too)."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
 def main(task: str, given: str, made: str) -> None:
     """Entry of the child process."""
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     module, name = TASKS[task].split(":")
     function: Callable[[Arrays], Arrays] = getattr(importlib.import_module(module), name)
     with np.load(given) as data:

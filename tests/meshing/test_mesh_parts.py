@@ -229,6 +229,7 @@ def test_a_node_that_would_invert_its_cell_is_relaxed_until_the_cell_is_valid():
         (lambda s: replace(s, radius=0 * s.radius), "positive inscribed radius"),
         (lambda s: replace(s, patch=np.where(s.patch == 2, 5, s.patch)), "wall"),
         (lambda s: replace(s, points=s.points * np.nan), "finite"),
+        (lambda s: replace(s, radius=s.radius * 1e-3), "times the radii"),
     ],
 )
 def test_bad_surfaces_are_refused(shapes, change, says):
