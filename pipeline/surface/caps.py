@@ -43,7 +43,7 @@ def with_caps(mesh: TriangleMesh, caps: Mapping[str, Path], unit: str) -> Triang
             cap = np.where(on, np.int32(number), mesh.cap)
             mesh = TriangleMesh(mesh.points, mesh.triangles, cap.astype(np.int32))
         else:
-            mesh = _closed_with(mesh, patch, number, path, share)
+            mesh = _closed_with(mesh, patch, number, share, (path, field))
     return mesh
 
 
@@ -104,7 +104,7 @@ def _to_side(points: Floats, p: Floats, q: Floats) -> Floats:
 
 
 def _closed_with(
-    mesh: TriangleMesh, patch: TriangleMesh, number: int, path: Path, share: float
+    mesh: TriangleMesh, patch: TriangleMesh, number: int, share: float, where: tuple[Path, str]
 ) -> TriangleMesh:
     """The surface with the patch added, if its rim is an open rim of the surface."""
     both = TriangleMesh(
@@ -122,7 +122,8 @@ def _closed_with(
     ):
         return joined
     raise InputError(
-        file=path,
+        file=where[0],
+        field=where[1],
         wanted="a patch that lies on the surface or closes one of its open ends",
         got=f"one of {patch.areas.sum():.3g} mm2, of which {share:.0%} lies on the surface",
         remedy="export surface and patches together, in the same unit and position",

@@ -25,7 +25,7 @@ from meshing.errors import ComputationError
 from pipeline.case import SurfaceOptions
 from pipeline.imaging import Volume
 from pipeline.surface.mesh import Floats, TriangleMesh
-from pipeline.surface.voxels import Mask, one_lumen
+from pipeline.surface.voxels import Mask, one_lumen, thin_places
 
 Singles = npt.NDArray[np.float32]
 
@@ -66,7 +66,7 @@ def lumen_of_labels(
         "voxel_mm": [float(x) for x in volume.spacing_mm],
         "label_volume_mm3": voxels * cell,
         "bodies_dropped": list(lumen.dropped),
-        "notes": list(lumen.notes),
+        "notes": [*lumen.notes, *thin_places(lumen.volume)],
     }
     return mesh, report
 
@@ -137,7 +137,7 @@ class _LowPass:
     @classmethod
     def of(cls, mesh: TriangleMesh, connected: Mask, volume: Volume, unit: float) -> _LowPass:
         depth = ndimage.distance_transform_edt(connected).astype(np.float32)
-        width = ndimage.gaussian_filter(ndimage.grey_dilation(depth, size=3), 1.0) - 0.5
+        width = ndimage.gaussian_filter(ndimage.grey_dilation(depth, size=(3, 3, 3)), 1.0) - 0.5
         local = ndimage.map_coordinates(width, volume.to_index(mesh.points).T, order=1)
         t, n = mesh.triangles, len(mesh.points)
         rows = np.concatenate([t, np.roll(t, 1, axis=1), np.roll(t, 2, axis=1)], axis=0)[:, 0]
@@ -182,7 +182,8 @@ def _windowed_sinc(mesh: TriangleMesh, wave_mm: float) -> Floats:
     smoother.FeatureEdgeSmoothingOff()
     smoother.BoundarySmoothingOff()
     smoother.Update()
-    points = vtk_to_numpy(smoother.GetOutput().GetPoints().GetData()).astype(np.float64)
+    moved = vtk_to_numpy(smoother.GetOutput().GetPoints().GetData())
+    points = np.asarray(moved, dtype=np.float64)
     if len(points) != len(mesh.points) or not np.isfinite(points).all():
         raise ComputationError(
             "the low-pass filter of the label surface failed; try surface.smoothing: 0.5"
@@ -200,6 +201,28 @@ def vertex_normals(mesh: TriangleMesh) -> Floats:
                 mesh.triangles[:, k], vectors[:, axis], minlength=len(mesh.points)
             )
     return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=1), 1e-30)[:, None])
+
+
+def _curvature(mesh: TriangleMesh) -> Floats:
+    """Sum of the principal curvatures at the vertices [1/mm], positive where convex, ``(n,)``.
+
+    The rate at which the area about a vertex grows as the wall moves outward.
+    """
+    normals = vertex_normals(mesh)
+    step = 0.05 * float(np.sqrt(mesh.areas.mean()))
+    grown, shrunk = (
+        _vertex_areas(TriangleMesh(mesh.points + s * step * normals, mesh.triangles, mesh.cap))
+        for s in (1.0, -1.0)
+    )
+    return np.asarray((grown - shrunk) / (step * np.maximum(grown + shrunk, 1e-30)))
+
+
+def _vertex_areas(mesh: TriangleMesh) -> Floats:
+    """A third of the area of the triangles about each vertex and its neighbours [mm^2], ``(n,)``."""
+    n = len(mesh.points)
+    areas = np.bincount(mesh.triangles.ravel(), np.repeat(mesh.areas, 3), minlength=n) / 3.0
+    around = areas[mesh.triangles].sum(axis=1)
+    return np.asarray(np.bincount(mesh.triangles.ravel(), np.repeat(around, 3), minlength=n))
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +266,7 @@ class _Comparison:
     def _partial_volumes(self, mesh: TriangleMesh) -> tuple[Singles, Singles]:
         """Part of each voxel inside the mesh, and how it grows as the wall moves outward [1/mm].
 
-        The wall is taken as plane within a voxel.
+        Within a voxel the wall is taken as plane, shifted by the mean effect of its curvature.
         """
         shape = self.volume.array.shape
         index = np.column_stack(np.unravel_index(self.band, shape)).astype(np.float64)
@@ -252,6 +275,10 @@ class _Comparison:
         n = vertex_normals(mesh)[nearest]
         depth = -((centres - mesh.points[nearest]) * n).sum(1)
         width = np.maximum(np.linalg.norm(n @ self.volume.affine[:3, :3], axis=1), 1e-9)
+        bend = np.clip(_curvature(mesh)[nearest], -1.0 / width, 1.0 / width)
+        depth -= (
+            width**2 * bend / 24.0
+        )  # a plane would give a convex wall the volume of r^2 + h^2 / 12
         part, growth = self.inside.copy(), np.zeros(shape, np.float32)
         part.ravel()[self.band] = np.clip(0.5 + depth / width, 0.0, 1.0)
         growth.ravel()[self.band] = np.where(np.abs(depth) < width / 2, 1.0 / width, 0.0)

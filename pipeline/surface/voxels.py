@@ -16,6 +16,7 @@ _FULL = np.ones((3, 3, 3), np.bool_)
 COMPARABLE = 0.2  # a second body of this part of the largest one's volume is no debris
 SMALLEST_VOXELS = 30
 _MARGIN = 6
+_THIN_VOXELS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,22 @@ def one_lumen(volume: Volume, keep: str, source: object = None) -> LumenVoxels:
     if bridges:
         notes.append(f"joined voxels that touch only at an edge or corner, in {bridges} places")
     return LumenVoxels(cropped, connected, tuple(dropped), tuple(notes))
+
+
+def thin_places(volume: Volume) -> tuple[str, ...]:
+    """A note where the lumen is at most two voxels wide: its width is uncertain there."""
+    wide = ndimage.binary_dilation(ndimage.binary_erosion(volume.array), _FULL)
+    places, count = ndimage.label(volume.array & ~wide, _FULL)
+    sizes = np.bincount(places.ravel(), minlength=count + 1)[1:]
+    thin = np.flatnonzero(sizes >= _THIN_VOXELS) + 1
+    if len(thin) == 0:
+        return ()
+    at = np.array(ndimage.center_of_mass(places > 0, places, thin[:3]))
+    where = ", ".join(f"({x:.1f}, {y:.1f}, {z:.1f})" for x, y, z in volume.to_world(at))
+    return (
+        f"the lumen is at most two voxels wide in {len(thin)} places, near {where} mm: its diameter "
+        "there is uncertain by a third or more; a finer label map would help",
+    )
 
 
 def _line(volume: Volume, voxels: int, centre: npt.NDArray[np.float64]) -> str:

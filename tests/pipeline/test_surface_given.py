@@ -130,13 +130,12 @@ def test_hole_in_the_wall_is_located(tmp_path):
     holed = cut(tube(), lambda c: (abs(c[:, 0] - 15) < 3) & (c[:, 1] > 0.3))
     with pytest.raises(InputError, match=r"1 hole in the wall: .* at \(15\.0, ") as caught:
         surface(holed, tmp_path)
-    assert caught.value.file.endswith("in.stl")
+    assert str(caught.value.file).endswith("in.stl")
 
 
 def test_small_hole_is_filled_and_reported(tmp_path):
-    holed = cut(tube(), lambda c: np.hypot(c[:, 0] - 15.2, c[:, 1] - 1.5) < 0.35)
-    missing = len(tube().triangles) - len(holed.triangles)
-    assert 1 <= missing <= 6
+    whole = tube()
+    holed = whole.keep(~np.isin(np.arange(len(whole.triangles)), [360, 1080, 1081]))
     mesh, info = surface(holed, tmp_path)
     assert (Edges.of(mesh.triangles).count == 2).all()
     assert len(info["repairs"]) == 1
@@ -338,7 +337,7 @@ def test_bad_files(name, make, words, tmp_path):
     make(tmp_path / name)
     with pytest.raises(InputError, match=words) as caught:
         read_surface(tmp_path / name)
-    assert caught.value.file.endswith(name)
+    assert str(caught.value.file).endswith(name)
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="shared data are not beside this checkout")
