@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from meshing.errors import InputError
 from meshing.locator import FacetLocator
@@ -21,6 +23,7 @@ def check_surface(surface: LumenSurface) -> None:
     """
     _check_numbers(surface)
     _check_closed(surface.points, surface.triangles)
+    _check_one_body(surface.points, surface.triangles)
     _check_caps(surface)
     _check_fit(surface)
 
@@ -62,6 +65,44 @@ def _check_closed(points: Floats, triangles: Ints) -> None:
     volume = float(np.einsum("kd,kd->", a, np.cross(b, c))) / 6
     if volume <= 0:
         raise _refuse("normals outward", f"volume {volume:.4g} mm^3", "flip all triangles")
+
+
+def _check_one_body(points: Floats, triangles: Ints) -> None:
+    """One body, and no two parts that touch in a single vertex only."""
+    _, body = _connected(triangles[:, [0, 1]], triangles[:, [1, 2]], len(points))
+    used = np.unique(triangles)
+    bodies = np.unique(body[used])
+    if len(bodies) > 1:
+        sizes = [int(np.sum(body[triangles[:, 0]] == value)) for value in bodies]
+        place = points[used[body[used] == bodies[int(np.argmin(sizes))]][0]]
+        raise _refuse(
+            "one body",
+            f"{len(bodies)} bodies of {sizes} triangles, the smallest at {_mm(place)}",
+            "keep one body and remove closed surfaces inside it",
+        )
+    corner = np.arange(triangles.size).reshape(-1, 3)
+    ends = np.concatenate([triangles[:, [i, j]] for i, j in TRIANGLE_EDGES])
+    own = np.concatenate([corner[:, [i, j]] for i, j in TRIANGLE_EDGES])
+    swap = ends[:, 0] > ends[:, 1]
+    own[swap] = own[swap][:, ::-1]
+    order = np.argsort(edge_keys(ends), kind="stable").reshape(-1, 2)
+    count, fan = _connected(own[order[:, 0]], own[order[:, 1]], triangles.size)
+    if count > len(used):
+        fans = np.unique(np.stack([triangles.ravel(), fan], axis=1), axis=0)[:, 0]
+        place = points[int(fans[1:][fans[1:] == fans[:-1]][0])]
+        raise _refuse(
+            "a surface that nowhere touches itself in a point",
+            f"{count - len(used)} such points, one at {_mm(place)}",
+            "separate the parts there (surface repair)",
+        )
+
+
+def _connected(one: Ints, two: Ints, size: int) -> tuple[int, Ints]:
+    """Components of the graph that joins ``one`` to ``two`` (any equal shapes)."""
+    a, b = one.ravel(), two.ravel()
+    graph = coo_matrix((np.ones(len(a), dtype=bool), (a, b)), shape=(size, size))
+    count, label = connected_components(graph, directed=False)
+    return int(count), np.asarray(label, dtype=np.int64)
 
 
 def _check_fit(surface: LumenSurface) -> None:

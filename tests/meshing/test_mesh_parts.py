@@ -290,3 +290,21 @@ def test_lost_volume_or_a_narrowed_throat_is_refused(quality, says):
     with pytest.raises(RefusedError, match=says):
         accept_shape(quality, MeshOptions())
     accept_shape(quality, MeshOptions(order=1))  # straight meshes lose more, knowingly
+
+
+def test_a_second_body_and_a_pinched_vertex_are_refused(shapes):
+    surface = shapes["tube"]()
+    away = surface.points + np.array([10.0, 0, 0])
+    size = len(surface.points)
+    two = replace(
+        surface,
+        points=np.vstack([surface.points, away]),
+        triangles=np.vstack([surface.triangles, surface.triangles + size]),
+        patch=np.concatenate([surface.patch, surface.patch]),
+    )
+    with pytest.raises(InputError, match="one body; got 2 bodies"):
+        check_surface(two)
+    glued = two.triangles.copy()
+    glued[glued == size + 100] = 100  # one vertex of the second tube is one of the first
+    with pytest.raises(InputError, match="1 such points, one at"):
+        check_surface(replace(two, triangles=glued))
