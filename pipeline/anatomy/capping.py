@@ -7,7 +7,15 @@ import numpy.typing as npt
 from scipy.spatial import Delaunay
 
 from meshing.errors import ComputationError
-from pipeline.anatomy.surface import Floats, Ints, Surface, loop_area_vector, loop_centroid
+from pipeline.anatomy.surface import (
+    Floats,
+    Ints,
+    Surface,
+    half_edges,
+    loop_area_vector,
+    loop_centroid,
+    open_edges,
+)
 
 
 def plane_axes(normal: Floats) -> tuple[Floats, Floats]:
@@ -102,20 +110,45 @@ def _distance_to_loop(polygon: Floats, points: Floats) -> Floats:
 
 
 def _delaunay_cells(loop: Floats, inner: Floats) -> Ints | None:
-    """Delaunay triangles inside the loop; None if an edge of the loop is not among them."""
+    """Delaunay triangles inside the loop; None unless they are a disc bounded by the loop."""
     points = np.vstack([loop, inner])
-    cells = Delaunay(points).simplices.astype(np.int64)
-    cells = cells[inside(loop, points[cells].mean(axis=1))]
-    a, b, c = (points[cells[:, i]] for i in range(3))
-    area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+    bulged = np.vstack([_bulged(loop), inner])
+    cells = Delaunay(bulged).simplices.astype(np.int64)
+    cells = cells[inside(bulged[: len(loop)], bulged[cells].mean(axis=1))]
+    area = _signed_areas(bulged, cells)
     cells[area < 0] = cells[area < 0][:, ::-1]
-    count = len(loop)
-    edges = {tuple(e) for i in range(3) for e in cells[:, [i, (i + 1) % 3]].tolist()}
-    rim = {(i, (i + 1) % count) for i in range(count)}
     exact = _polygon_area(loop)
-    if not rim <= edges or abs(np.abs(area).sum() / 2 - exact) > 1e-6 * exact:
+    real = _signed_areas(points, cells)
+    thin = bool((real < 1e-6 * exact / len(loop) ** 2).any())
+    if thin or abs(real.sum() - exact) > 1e-6 * exact or not _is_disc(cells, len(loop)):
         return None
     return cells
+
+
+def _bulged(loop: Floats) -> Floats:
+    """The loop with points on straight stretches moved out a little, lest flat triangles join three of them."""
+    before, after = loop - np.roll(loop, 1, axis=0), np.roll(loop, -1, axis=0) - loop
+    length = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+    turn = (before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]) / np.maximum(length, 1e-300)
+    chord = before + after
+    out = np.stack([chord[:, 1], -chord[:, 0]], axis=1) * 0.01
+    return np.asarray(loop + np.where(np.abs(turn) < 0.05, 1.0, 0.0)[:, None] * out)
+
+
+def _signed_areas(points: Floats, cells: Ints) -> Floats:
+    a, b, c = (points[cells[:, i]] for i in range(3))
+    return np.asarray(
+        0.5 * ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]), dtype=np.float64
+    )
+
+
+def _is_disc(cells: Ints, count: int) -> bool:
+    """Whether the open edges of the triangles are those of the loop 0, 1, .. `count` - 1."""
+    ring = np.arange(count)
+    rim = {*zip(ring.tolist(), np.roll(ring, -1).tolist(), strict=True)}
+    edges = half_edges(cells)
+    unique = len(np.unique(edges, axis=0)) == len(edges)
+    return unique and {(a, b) for a, b in open_edges(cells).tolist()} == rim
 
 
 def _polygon_area(loop: Floats) -> float:
@@ -124,25 +157,34 @@ def _polygon_area(loop: Floats) -> float:
 
 
 def _ear_cells(loop: Floats) -> Ints:
-    """Ear clipping of a simple counter-clockwise polygon.
+    """Ear clipping of a simple counter-clockwise polygon, the best-shaped ear first.
 
     Raises:
         ComputationError: The polygon crosses itself.
     """
     left, cells = list(range(len(loop))), []
     while len(left) > 3:
-        ear = next((i for i in range(len(left)) if _is_ear(loop, left, i)), None)
+        corners = np.stack([np.roll(left, 1), left, np.roll(left, -1)], axis=1)
+        shape = _shapes(loop[corners])
+        ear = next((i for i in np.argsort(-shape).tolist() if _is_ear(loop, left, i)), None)
         if ear is None:
             raise ComputationError("a vessel end cannot be capped: its rim crosses itself")
-        cells.append([left[ear - 1], left[ear], left[(ear + 1) % len(left)]])
+        cells.append(corners[ear].tolist())
         del left[ear]
     return np.array([*cells, left], dtype=np.int64)
 
 
+def _shapes(corners: Floats) -> Floats:
+    """Signed area over the square of the longest edge of triangles ``(m, 3, 2)``."""
+    a, b, c = (corners[:, i] for i in range(3))
+    twice = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+    longest = np.linalg.norm(np.roll(corners, -1, axis=1) - corners, axis=2).max(axis=1)
+    return np.asarray(twice / np.maximum(longest, 1e-300) ** 2)
+
+
 def _is_ear(loop: Floats, left: list[int], i: int) -> bool:
     corner = [left[i - 1], left[i], left[(i + 1) % len(left)]]
-    a, b, c = loop[corner]
-    if (b - a)[0] * (c - a)[1] - (b - a)[1] * (c - a)[0] <= 0:
+    if _shapes(loop[corner][None])[0] <= 0.0:
         return False
     others = loop[[v for v in left if v not in corner]]
-    return not bool(inside(np.array([a, b, c]), others).any())
+    return not bool(inside(loop[corner], others).any())

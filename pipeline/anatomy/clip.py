@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from meshing.errors import ComputationError
 from pipeline.anatomy.capping import fill
+from pipeline.anatomy.collapse import RimTidier
 from pipeline.anatomy.surface import (
     Flags,
     Floats,
@@ -16,7 +18,9 @@ from pipeline.anatomy.surface import (
     half_edges,
 )
 
-_SNAP = 0.2  # crossings nearer to a vertex than this part of the edge move the vertex
+Patches = npt.NDArray[np.int32]
+
+_SHORT = 0.3  # edges at the rim shorter than this part of the median are collapsed
 
 
 def cut_off(surface: Surface, seed: int, origin: Floats, normal: Floats, patch: int) -> Surface:
@@ -34,27 +38,47 @@ def cut_off(surface: Surface, seed: int, origin: Floats, normal: Floats, patch: 
     Raises:
         ComputationError: The seed is not beyond the plane, or the cut is not one loop.
     """
-    distance = (surface.points - origin) @ normal
+    distance = _heights(surface, seed, origin, normal)
     beyond = _beyond(surface, distance, seed)
-    points, distance, beyond = _snap(surface, distance, beyond)
-    on_plane = ~beyond & (distance == 0.0)
     corners = surface.triangles
     lost = beyond[corners]
-    kept = ~lost.any(axis=1) & ~on_plane[corners].all(axis=1)
-    mixed = lost.any(axis=1) & (~lost & ~on_plane[corners]).any(axis=1)
-    split, made = _split(points, distance, beyond, corners[mixed], surface.patch[mixed])
-    whole = Surface.of(
-        np.vstack([points, made]),
-        np.vstack([corners[kept], split[0]]),
-        np.concatenate([surface.patch[kept], split[1]]),
-    )
-    loops = boundary_loops(whole.triangles)
+    kept, mixed = ~lost.any(axis=1), lost.any(axis=1) & ~lost.all(axis=1)
+    split, made = _split(surface.points, distance, beyond, corners[mixed], surface.patch[mixed])
+    points = np.vstack([surface.points, made])
+    triangles = np.vstack([corners[kept], split[0]])
+    loops = boundary_loops(triangles)
     if len(loops) != 1:
         raise ComputationError(
             f"the cut at {np.round(origin, 2).tolist()} mm gives {len(loops)} loops, not one"
         )
-    whole = fill(whole, loops[0], patch)
+    tidier = RimTidier(points, triangles, loops[0])
+    tidier.run(_SHORT * _edge_near(surface, mixed))
+    patches = np.concatenate([surface.patch[kept], split[1]])[tidier.alive]
+    whole = Surface.of(points, triangles[tidier.alive], patches)
+    whole = fill(whole, np.array(tidier.ring, dtype=np.int64), patch)
     return whole.keep(np.ones(len(whole.triangles), np.bool_))
+
+
+def _heights(surface: Surface, seed: int, origin: Floats, normal: Floats) -> Floats:
+    """Distances from the plane, moved by up to a quarter of an edge where it runs along a row of vertices."""
+    height = np.asarray((surface.points - origin) @ normal)
+    beyond = _beyond(surface, height, seed)
+    edges = half_edges(surface.triangles)
+    edge = surface.edge_length
+    crossing = edges[beyond[edges[:, 0]] & ~beyond[edges[:, 1]]]
+    local = np.unique(crossing)
+    shifts = edge * np.array([0.0, *(sign * k * 0.05 for k in range(1, 6) for sign in (1, -1))])
+    hits = [int((np.abs(height[local] + shift) < 0.01 * edge).sum()) for shift in shifts]
+    few = max(2, len(crossing) // 20)
+    best = 0 if hits[0] <= few else int(np.argmin(hits))
+    height = height + shifts[best]
+    return np.where(np.abs(height) < 1e-7 * edge, 1e-7 * edge, height)
+
+
+def _edge_near(surface: Surface, cells: Flags) -> float:
+    """Median length of the edges of some triangles."""
+    corners = surface.points[surface.triangles[cells]]
+    return float(np.median(np.linalg.norm(np.roll(corners, -1, axis=1) - corners, axis=2)))
 
 
 def _beyond(surface: Surface, distance: Floats, seed: int) -> Flags:
@@ -68,29 +92,9 @@ def _beyond(surface: Surface, distance: Floats, seed: int) -> Flags:
     return np.asarray(ahead & (label == label[seed]))
 
 
-def _snap(surface: Surface, distance: Floats, beyond: Flags) -> tuple[Floats, Floats, Flags]:
-    """Move vertices close to the plane onto it, along the edge that crosses nearest."""
-    points, distance, beyond = surface.points.copy(), distance.copy(), beyond.copy()
-    edges = half_edges(surface.triangles)
-    edges = edges[beyond[edges[:, 0]] & ~beyond[edges[:, 1]]]
-    out, kept = edges[:, 0], edges[:, 1]
-    t = distance[kept] / (distance[kept] - distance[out])  # position of the crossing from `kept`
-    crossing = points[kept] + t[:, None] * (points[out] - points[kept])
-    taken: set[int] = set()
-    for i in np.argsort(np.minimum(t, 1.0 - t)).tolist():
-        near = min(t[i], 1.0 - t[i])
-        if near > _SNAP:
-            break
-        vertex = int(kept[i] if t[i] < 0.5 else out[i])
-        if vertex not in taken:
-            taken.add(vertex)
-            points[vertex], distance[vertex], beyond[vertex] = crossing[i], 0.0, False
-    return points, distance, beyond
-
-
 def _split(
-    points: Floats, distance: Floats, beyond: Flags, cells: Ints, patch: Ints
-) -> tuple[tuple[Ints, Ints], Floats]:
+    points: Floats, distance: Floats, beyond: Flags, cells: Ints, patch: Patches
+) -> tuple[tuple[Ints, Patches], Floats]:
     """Split triangles at the plane; return the kept pieces with their patches, and the new points."""
     made: list[Floats] = []
     index: dict[tuple[int, int], int] = {}
@@ -110,7 +114,7 @@ def _split(
         for a, b in zip(cell, [*cell[1:], cell[0]], strict=True):
             if not beyond[a]:
                 polygon.append(a)
-            if beyond[a] != beyond[b] and distance[b if beyond[a] else a] != 0.0:
+            if beyond[a] != beyond[b]:
                 polygon.append(crossing(b, a) if beyond[a] else crossing(a, b))
         for k in range(1, len(polygon) - 1):
             pieces.append([polygon[0], polygon[k], polygon[k + 1]])

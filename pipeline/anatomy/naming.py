@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def give_names(ends: Sequence[FoundEnd], names: Mapping[str, Point]) -> list[Fou
     result, owner = list(ends), dict[int, str]()
     for name, point in names.items():
         k, distance = _nearest(ends, np.asarray(point), f"anatomy.names.{name}")
-        if distance > _FAR + 0.0 or k in owner:
+        if distance > _FAR or k in owner:
             got = (
                 f"the nearest {distance:.1f} mm away"
                 if k not in owner
@@ -131,11 +132,15 @@ def largest(ends: Sequence[FlatEnd]) -> int:
 def outlet_names(ends: Sequence[FoundEnd], inlet_name: str) -> list[str]:
     """Names of the outlets in order; ``outlet_1`` .. where none was given."""
     taken = {end.name for end in ends if end.name is not None} | {inlet_name}
-    result = []
-    for number, end in enumerate(ends, start=1):
-        name = end.name or f"outlet_{number}"
-        while end.name is None and name in taken:
-            name += "_"
-        taken.add(name)
-        result.append(name)
-    return result
+    free = (name for k in count(1) if (name := f"outlet_{k}") not in taken)
+    return [end.name or next(free) for end in ends]
+
+
+def inlet_note(ends: Sequence[FlatEnd], chosen: int) -> str:
+    """Say that the inlet is the largest end, and by how much."""
+    here = ends[chosen].section
+    others = [end.section.diameter for k, end in enumerate(ends) if k != chosen]
+    return (
+        f"inlet: the largest end, {here.diameter:.2f} mm wide at {np.round(here.centre, 1).tolist()} mm "
+        f"(next: {max(others):.2f} mm); set anatomy.inlet for another"
+    )

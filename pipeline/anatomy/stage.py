@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from meshing.errors import InputError
+from meshing.errors import ComputationError, InputError
 from meshing.lumen import Cap, LumenSurface
 from pipeline.anatomy.centerlines import centerlines
 from pipeline.anatomy.ends import FoundEnd, Told, find_ends
@@ -21,13 +21,14 @@ from pipeline.anatomy.naming import (
     FlatEnd,
     check_count,
     give_names,
+    inlet_note,
     largest,
     outlet_names,
     told_inlet,
 )
 from pipeline.anatomy.recut import nearest, prolonged, recut
 from pipeline.anatomy.stenosis import find_lesions
-from pipeline.anatomy.surface import Surface, components, half_edges, merge_points
+from pipeline.anatomy.surface import Surface, components, half_edges, merge_points, open_edges
 from pipeline.anatomy.trace import RawLine, trace
 from pipeline.anatomy.types import Anatomy, Centerline, End
 from pipeline.anatomy.vtkio import read_surface, write_surface
@@ -60,8 +61,14 @@ def run(lumen: Path, told: Path, options: AnatomyOptions, folder: Path) -> Anato
     source = told_inlet(ends, options.inlet)
     start = _start(surface, ends) if source is None else source
     surface, ends, notes = recut(surface, ends, start, options.end_clip_diameters)
+    gaps = len(open_edges(surface.triangles))
+    if gaps:
+        raise ComputationError(f"the surface has {gaps} open edges after its ends were cut")
     flat = [FlatEnd(end, section(surface, end.patch)) for end in ends]
     chosen = largest(flat) if source is None else source
+    if source is None:
+        notes.append(inlet_note(flat, chosen))
+    notes += handle_note(surface)
     anatomy, vessel, lines = measure(surface, flat, chosen, options, notes)
     write_surface(folder / "vessel.vtp", vessel)
     save_centerlines(folder / "centerlines.vtp", lines)
@@ -78,6 +85,15 @@ def _check_one_body(surface: Surface, file: Path) -> None:
             got=f"{count} bodies",
             remedy="keep one of them (surface.keep: largest)",
         )
+
+
+def handle_note(surface: Surface) -> list[str]:
+    """Warn of handles of a closed surface: vessels that touch, or branches that meet again."""
+    edges = 3 * len(surface.triangles) // 2
+    handles = 1 - (len(surface.points) - edges + len(surface.triangles)) // 2
+    if handles == 0:
+        return []
+    return [f"the lumen has {handles} loop(s): vessels touch somewhere, blood can take two ways"]
 
 
 def read_told(path: Path) -> Told:

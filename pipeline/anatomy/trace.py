@@ -49,7 +49,7 @@ def trace(surface: Surface, source: int, targets: Sequence[int]) -> list[RawLine
     """
     noise = surface.edge_length * np.random.default_rng(0).standard_normal(surface.points.shape)
     problems: list[str] = []
-    for method, amount in _ATTEMPTS:
+    for method, amount in ATTEMPTS:
         moved = replace(surface, points=surface.points + amount * noise)
         try:
             return _complete(surface, method(moved, source, targets), targets)
@@ -113,7 +113,7 @@ def _vmtk(surface: Surface, source: int, targets: Sequence[int]) -> list[RawLine
     return [RawLine(where[ids], radius[ids]) for ids in line_cells(data)]
 
 
-_ATTEMPTS: tuple[tuple[Callable[[Surface, int, Sequence[int]], list[RawLine]], float], ...] = (
+ATTEMPTS: tuple[tuple[Callable[[Surface, int, Sequence[int]], list[RawLine]], float], ...] = (
     (_voronoi, 1e-3),  # jitter in median edge lengths
     (_vmtk, 1e-3),
     (_voronoi, 1e-2),

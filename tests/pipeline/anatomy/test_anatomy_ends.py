@@ -7,7 +7,7 @@ from meshing.errors import InputError
 from pipeline.anatomy.capping import triangulate_loop
 from pipeline.anatomy.clip import cut_off
 from pipeline.anatomy.flat import flat_caps
-from pipeline.anatomy.surface import Surface, boundary_loops
+from pipeline.anatomy.surface import Surface, boundary_loops, half_edges
 from pipeline.anatomy.tips import tips
 
 
@@ -38,7 +38,8 @@ def test_flat_caps_of_a_closed_surface_are_found(case, shapes):
     assert [set(surface.patch[cells]) for cells in caps] == [{1}, {2}]
     anatomy, _ = case.put(bare(surface)).run()
     assert anatomy.inlet.area_mm2 == pytest.approx(np.pi * 1.6**2, rel=1e-6)
-    assert anatomy.notes == ()
+    (note,) = anatomy.notes
+    assert note.startswith("inlet: the largest end, 3.20 mm wide")
 
 
 def test_flat_caps_are_found_under_noise(shapes):
@@ -137,6 +138,40 @@ def test_cut_removes_exactly_what_is_beyond_the_plane(shapes):
     np.testing.assert_allclose((cap - origin) @ normal, 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["round", "flat", "coarse", "marching cubes"])
+def test_cuts_leave_a_manifold_without_slivers(shapes, kind):
+    """Planes anywhere, every third along a row of vertices."""
+    points = shapes.straight(8, 0.1 if kind == "flat" else 0.25)
+    radius = np.full(len(points), 1.2)
+    surface = {
+        "round": lambda: shapes.tube(points, radius),
+        "flat": lambda: shapes.tube(points, radius, scale=(1.6, 0.6)),
+        "coarse": lambda: shapes.tube(shapes.straight(8, 1.0), radius[:9], around=7),
+        "marching cubes": lambda: shapes.level_set(
+            lambda p: np.maximum.reduce(
+                [np.hypot(p[:, 0], p[:, 1]) - 1.2, -p[:, 2], p[:, 2] - 8.0]
+            ),
+            [-1.5, -1.5, -0.5],
+            [1.5, 1.5, 8.5],
+            0.3,
+        ),
+    }[kind]()
+    usual = np.linalg.norm(surface.area_vectors, axis=1)
+    rng = np.random.default_rng(4)
+    for k in range(12):
+        height = 4 + 2 * rng.random()
+        tilt, turn = (0.0, 0.0) if k % 3 == 0 else (0.5 * rng.random(), 6.28 * rng.random())
+        if k % 3 == 0:
+            height = round(height, 1)
+        normal = np.array([np.sin(tilt) * np.cos(turn), np.sin(tilt) * np.sin(turn), np.cos(tilt)])
+        seed = int(np.argmax(surface.points[:, 2]))
+        cut = cut_off(surface, seed, np.array([0, 0, height]), normal, 3)
+        edges = np.sort(half_edges(cut.triangles), axis=1)
+        assert (np.unique(edges, axis=0, return_counts=True)[1] == 2).all()
+        sizes = np.linalg.norm(cut.area_vectors, axis=1)
+        assert sizes.min() > min(1e-2 * np.median(usual), 0.1 * usual.min())
+
+
 def test_cap_of_a_hollow_rim_keeps_its_edges():
     """A crescent: not convex, so that a plain Delaunay triangulation would bridge it."""
     t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
@@ -159,6 +194,25 @@ def test_the_inlet_is_the_largest_end_unless_told(case, shapes):
     assert case.run(inlet=(0.5, 0.2, 21))[0].inlet.name == "b"
     case.put(tapered(shapes), [("a", "outlet"), ("b", "inlet")])
     assert case.run()[0].inlet.name == "b"
+
+
+def test_a_loop_of_vessels_is_noted(case, shapes):
+    """A ring of radius 6 between two arms: blood can take two ways."""
+
+    def distance(p):
+        ring = np.hypot(np.hypot(p[:, 0], p[:, 1]) - 6.0, p[:, 2]) - 1.2
+        arms = [shapes.capsule(p, [k * 6, 0, 0], [k * 18, 0, 0], 1.2) for k in (-1, 1)]
+        return np.minimum.reduce([ring, *arms])
+
+    ring = shapes.level_set(distance, [-21, -8.5, -2], [21, 8.5, 2], 0.3)
+    anatomy, _ = case.put(ring).run()
+    assert len(anatomy.ends) == 2  # where the two ways meet again is no end
+    assert any("1 loop" in note for note in anatomy.notes)
+    points = shapes.straight(12)
+    plain, _ = case.put(
+        shapes.tube(points, np.full(len(points), 1.0)), [("a", "inlet"), ("b", None)]
+    ).run()
+    assert plain.notes == ()
 
 
 def test_names_go_to_the_nearest_ends(case, shapes):

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from meshing.errors import ComputationError
 from pipeline.anatomy import to_lumen
 from pipeline.anatomy.extrude import extrude, section
-from pipeline.anatomy.surface import boundary_loops
+from pipeline.anatomy.lines import smooth
+from pipeline.anatomy.surface import Surface, boundary_loops
+from pipeline.anatomy.trace import ATTEMPTS, trace
 from pipeline.anatomy.vtkio import read_surface
 
 BOTH = (("in", "inlet"), ("out", "outlet"))
@@ -167,6 +170,34 @@ def test_flow_extension_stops_before_another_part_of_the_vessel(case, shapes):
     (outlet,) = anatomy.outlets
     assert 1.0 < outlet.extension_mm <= 4.0 - 0.4  # the wall is at x = 5, the outlet at x = 1
     assert any("in the way" in note for note in anatomy.notes)
+
+
+@pytest.mark.parametrize("number", range(len(ATTEMPTS)))
+def test_every_way_of_tracing_finds_the_axis(shapes, number, capfd):
+    method, amount = ATTEMPTS[number]
+    points = shapes.straight(15)
+    surface = shapes.tube(points, np.full(len(points), 1.5))
+    noise = np.random.default_rng(1).standard_normal(surface.points.shape)
+    surface.points[:] += amount * surface.edge_length * noise
+    ends = [len(surface.points) - 2, len(surface.points) - 1]  # the centres of the caps
+    (raw,) = method(surface, ends[0], ends[1:])
+    line = smooth(raw)
+    assert line.points[0][2] < 0.1
+    assert line.points[-1][2] > 14.9
+    middle = (line.points[:, 2] > 2) & (line.points[:, 2] < 13)
+    assert np.linalg.norm(line.points[middle, :2], axis=1).max() < 0.05 * 1.5
+    np.testing.assert_allclose(line.radius[middle], 1.5, rtol=0.02)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_gap_in_the_vessel_is_said(shapes):
+    one = shapes.tube(shapes.straight(5), np.full(21, 1.0))
+    two = Surface.of(
+        np.vstack([one.points, one.points + np.array([0, 0, 9.0])]),
+        np.vstack([one.triangles, one.triangles + len(one.points)]),
+    )
+    with pytest.raises(ComputationError, match="centrelines failed"):
+        trace(two, len(one.points) - 2, [2 * len(one.points) - 1])
 
 
 def test_extrusion_of_any_flat_rim(shapes):

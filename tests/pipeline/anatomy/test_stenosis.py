@@ -149,7 +149,7 @@ def left_coronary():
     folder = DATA / "left_coronary"
     if not folder.is_dir():
         pytest.skip(f"{folder} is not on this machine")
-    mesh = pv.read(folder / "m1_fluid.stl").clean()
+    mesh: Any = pv.read(folder / "m1_fluid.stl").clean()
     triangles = mesh.faces.reshape(-1, 4)[:, 1:].astype(np.int64)
     points = np.array(mesh.points, dtype=np.float64)
     patch = np.zeros(len(triangles), np.int32)
