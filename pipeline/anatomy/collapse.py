@@ -69,6 +69,13 @@ class RimTidier:
         if not self._sound(keep, gone, place, shared):
             return False
         self.points[keep] = place
+        self._rename(keep, gone, shared)
+        if both_on_rim:
+            self.ring.remove(gone)
+        return True
+
+    def _rename(self, keep: int, gone: int, shared: set[int]) -> None:
+        """Give the triangles of `gone` to `keep`; those that have both end."""
         moved = self._near.pop(gone)
         for cell in moved:
             if cell in shared:
@@ -79,9 +86,6 @@ class RimTidier:
                 corners = self.triangles[cell]
                 corners[corners == gone] = keep
                 self._near[keep].add(cell)
-        if both_on_rim:
-            self.ring.remove(gone)
-        return True
 
     def _sound(self, keep: int, gone: int, place: Floats, shared: set[int]) -> bool:
         cells = np.array(sorted((self._near[keep] | self._near[gone]) - shared), dtype=np.int64)

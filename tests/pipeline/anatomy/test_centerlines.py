@@ -64,7 +64,7 @@ def test_noise_on_the_wall_does_not_tilt_the_tangents(case, shapes):
     np.testing.assert_allclose(line.area_mm2, np.pi * 1.5**2, rtol=0.04)
 
 
-def y_tree(shapes, step=0.12):
+def y_tree(shapes, step=0.15):
     """A trunk of radius 1.5 along z, splitting at z = 12 into two of radius 1.2, 40 degrees each side."""
     side = np.array([np.sin(np.radians(40)), 0, np.cos(np.radians(40))])
     mirror = side * [-1, 1, 1]
