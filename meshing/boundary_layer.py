@@ -37,7 +37,8 @@ _RADIUS = 0.35  # all layers together over the local inscribed radius, at most
 _ROUNDS = 25
 _SHRINK = 0.75
 _THINNEST = 0.1  # share of the wanted thickness below which the layers give up
-_SAFE = 0.15  # smallest prism corner volume over that of a straight prism on its wall triangle
+_COLLAPSE = 0.3  # smallest area of a core triangle over that of its wall triangle
+_SAFE = 0.3  # smallest prism corner volume over that of a straight prism on its wall triangle
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ def _bad_vertices(surface: SurfaceMesh, core: SurfaceMesh, vertices: Ints) -> In
     triangles = surface.triangles
     area, before = triangle_areas(surface.points, triangles)
     shrunk_area, after = triangle_areas(core.points, triangles)
-    bad = (np.sum(before * after, axis=1) < 0.5) | (shrunk_area < 0.05 * area)
+    bad = (np.sum(before * after, axis=1) < 0.5) | (shrunk_area < _COLLAPSE * area)
     outer, inner = surface.points[triangles], core.points[triangles]
     depth = np.linalg.norm(outer - inner, axis=2)
     for k in range(3):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from meshing.jacobian import jacobian_bounds
+from meshing.quality import corner_jacobian
 from meshing.smooth_wall import SmoothWall
 from meshing.surface_mesh import SurfaceMesh
 from meshing.tetra import TetraMesh
@@ -20,6 +21,7 @@ from meshing.topology import (
 )
 
 BLENDS = (1.0, 0.5, 0.25, 0.0)
+_MARGIN = 1.5  # over the least scaled Jacobian, in relaxing
 _VALID = 0.2  # lower bound of det J over its mean below which an element is straightened
 _REACH = 0.2  # a mid-edge node leaves its chord by at most this share of the edge
 
@@ -46,7 +48,11 @@ class CurvedMesh:
 
 
 def curve(
-    surface: SurfaceMesh, mesh: TetraMesh, wall: SmoothWall, copies: Ints | None = None
+    surface: SurfaceMesh,
+    mesh: TetraMesh,
+    wall: SmoothWall,
+    copies: Ints | None = None,
+    least: float = 0.02,
 ) -> CurvedMesh:
     """Put a node on every edge, on the smooth wall where the edge lies on it.
 
@@ -54,6 +60,7 @@ def curve(
     Bernstein bound of det J is not safely positive, the curved edges of the cell are relaxed by
     steps towards their chords until every cell is valid. With boundary layers the copies of a wall
     edge (`LayeredMesh.copies`) and the diagonals between them are bent like the edge itself.
+    Thin cells are relaxed earlier, so that their scaled Jacobian stays above ``least``.
     """
     edges, of_cell = unique_edges(mesh.tetrahedra, TETRA_EDGES)
     keys = edge_keys(edges)
@@ -63,7 +70,9 @@ def curve(
         _bend_copies(shift, mesh.points, keys, copies)
     start = len(mesh.points)
     cells = np.concatenate([mesh.tetrahedra, start + of_cell], axis=1)
-    blend = relax(np.concatenate([mesh.points, chord]), cells, of_cell, shift)
+    straight = corner_jacobian(mesh.points[mesh.tetrahedra])
+    valid = np.clip(_MARGIN * least / np.maximum(straight, 1e-9), _VALID, 0.95)
+    blend = relax(np.concatenate([mesh.points, chord]), cells, of_cell, shift, valid)
     nodes = np.concatenate([mesh.points, chord + blend[:, None] * shift])
     on_facet = np.searchsorted(keys, edge_keys(_edge_ends(surface.triangles))).reshape(-1, 3)
     moved = np.any(shift != 0, axis=1)
@@ -114,8 +123,16 @@ def _bend_copies(shift: Floats, points: Floats, keys: Ints, copies: Ints) -> Non
         shift[np.searchsorted(keys, edge_keys(diagonal))] = middle[:, None] * outer
 
 
-def relax(nodes: Floats, cells: Ints, of_cell: Ints, shift: Floats) -> Floats:
-    """Blend factor of every edge's displacement, one of `BLENDS`, that makes all cells valid."""
+def relax(nodes: Floats, cells: Ints, of_cell: Ints, shift: Floats, valid: Floats) -> Floats:
+    """Blend factor of every edge's displacement, one of `BLENDS`, that makes all cells valid.
+
+    Args:
+        nodes: Vertices and chord middles, ``(n, 3)``.
+        cells: ``(m, 10)``.
+        of_cell: Edge numbers of each cell, ``(m, 6)``.
+        shift: Displacement of each edge node, ``(e, 3)``.
+        valid: Lower bound of det J over its mean wanted of each cell, ``(m,)``.
+    """
     level = np.zeros(len(shift), dtype=np.int64)
     blends = np.array(BLENDS)
     moved = np.any(shift != 0, axis=1)
@@ -126,7 +143,7 @@ def relax(nodes: Floats, cells: Ints, of_cell: Ints, shift: Floats) -> Floats:
         trial = nodes.copy()
         trial[start:] += blends[level][:, None] * shift
         lowest, mean = jacobian_bounds(trial, cells[suspect])
-        bad = np.unique(of_cell[suspect[lowest <= _VALID * mean]])
+        bad = np.unique(of_cell[suspect[lowest <= valid[suspect] * mean]])
         bad = bad[moved[bad] & (level[bad] < len(BLENDS) - 1)]
         if not len(bad):
             break

@@ -211,7 +211,8 @@ class _Attempt:
     def _curved(self, straight: _Straight) -> CurvedMesh:
         surface, mesh = straight.surface, straight.mesh
         if self.options.order == 2:
-            return curve(surface, mesh, self.wall, straight.copies)
+            least = self.options.min_scaled_jacobian
+            return curve(surface, mesh, self.wall, straight.copies, least)
         return CurvedMesh(mesh.points, mesh.tetrahedra, surface.triangles, 0, 0, 0)
 
     def _add_areas(

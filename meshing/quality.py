@@ -48,11 +48,12 @@ def cell_quality(points: Floats, cells: Ints) -> CellQuality:
     lowest, mean = jacobian_bounds(points, cells)
     corners = points[cells[:, :4]]
     distortion = np.minimum(1.0, lowest / np.where(mean > 0, mean, np.inf))
-    scaled = _corner_jacobian(corners) * distortion
+    scaled = corner_jacobian(corners) * distortion
     return CellQuality(_smallest_dihedral(corners), scaled, distortion, mean / 6)
 
 
-def _corner_jacobian(corners: Floats) -> Floats:
+def corner_jacobian(corners: Floats) -> Floats:
+    """Scaled Jacobian of straight tetrahedra ``(m, 4, 3)``; 1 for the regular one."""
     worst = np.full(len(corners), np.inf)
     for edges in _CORNER_EDGES:
         a, b, c = (normalised(corners[:, i] - corners[:, j]) for i, j in edges)

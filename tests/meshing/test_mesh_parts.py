@@ -215,7 +215,7 @@ def test_a_node_that_would_invert_its_cell_is_relaxed_until_the_cell_is_valid():
     cells, shift = np.arange(10)[None], np.zeros((6, 3))
     shift[0, 2] = 0.9  # of edge 01, through the cell
     assert jacobian_bounds(ten_nodes() + np.vstack([np.zeros((4, 3)), shift]), cells)[0][0] < 0
-    blend = relax(ten_nodes(), cells, np.arange(6)[None], shift)
+    blend = relax(ten_nodes(), cells, np.arange(6)[None], shift, np.array([0.2]))
     assert blend[0] in BLENDS[1:]
     kept = ten_nodes() + np.vstack([np.zeros((4, 3)), blend[:, None] * shift])
     assert jacobian_bounds(kept, cells)[0][0] > 0
