@@ -93,11 +93,13 @@ class FlowResult(_Frozen):
     """Numbers of a finished computation (the fields are in ``fields.h5``).
 
     Attributes:
-        status: ``converged``; ``time-averaged`` where no steady state exists.
+        status: ``converged``; ``regularised``: no steady state was found for the real viscosity, the
+            result is the steady state of a slightly thicker fluid (``thickening``; the notes estimate
+            what it changes); ``time-averaged`` where no steady state exists.
         history: One row a nonlinear step: residual, step size, linear iterations, flows.
     """
 
-    status: Literal["converged", "time-averaged"]
+    status: Literal["converged", "regularised", "time-averaged"]
     element: Element
     ranks: int
     dofs: int
@@ -105,6 +107,7 @@ class FlowResult(_Frozen):
     steps: int
     linear_iterations: int
     residual: float = Field(description="final nonlinear residual relative to the first")
+    thickening: float = Field(default=1.0, description="factor on the viscosity; one but for regularised")
     mass_balance: float = Field(description="|sum Q| / Q_in")
     inlet: str
     patches: dict[str, PatchFlow]
@@ -116,6 +119,9 @@ class FlowResult(_Frozen):
         default=0.0, description="sum of the ranks' peak resident memory"
     )
     history: list[dict[str, Any]] = Field(default_factory=list)
+    fluctuations: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="time-averaged: standard deviation of each patch's Q and p"
+    )
     notes: list[str] = Field(default_factory=list)
 
     @classmethod

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,11 +21,18 @@ from solver.io import fields as field_file
 from solver.io import mesh as mesh_file
 from solver.io import state as state_file
 from solver.linear import LinearOptions
+from solver.march import march
 from solver.parallel import on_root, peak_memory_GiB
 from solver.problem import FlowProblem, FlowResult, PatchFlow
 from solver.progress import Progress
 from solver.scales import Scales, choose
-from solver.steady import Goal, Outcome, SteadySolver
+from solver.steady import (
+    CORRECTOR_TOLERANCE,
+    Goal,
+    Outcome,
+    SteadySolver,
+    continue_in_viscosity,
+)
 from solver.system import FlowSystem
 
 log = logging.getLogger("solver")
@@ -43,6 +51,7 @@ class Run:
     mark: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    fluctuations: dict[str, dict[str, float]] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
     saved_at: float = field(default_factory=perf_counter)
 
@@ -192,17 +201,59 @@ def _seek(run: Run, mesh: mesh_file.FlowMesh, scales: Scales) -> tuple[FlowSyste
                 rest = system.snapshot()
             else:
                 reference = _carry(coarse, system, rest, driver)
-            steps = options.max_steps
-            tolerance = options.tolerance if last else 1e-3
-            goal = Goal(reference, tolerance, steps, settle=last)
-            cfl = 10.0 if coarse is None and state is None else 50.0
-            outcome = driver.run(goal, level, cfl)
+            goal = Goal(reference, options.tolerance if last else 1e-2, options.max_steps, last)
+            outcome = _climb(driver, goal, level, coarse is None)
+            if last and not outcome.converged:
+                outcome = _march(run, driver, outcome)
         _book(run, system, driver)
         driver.destroy()
         if coarse is not None:
             coarse.destroy()
         coarse = system
     return system, outcome
+
+
+FACTORS = (3.0,)
+"""Viscosity factors from which a steady state is followed when it is not found directly."""
+
+
+def _climb(driver: SteadySolver, goal: Goal, level: str, first: bool) -> Outcome:
+    """Find the steady state of one level: directly, else by continuation in the viscosity."""
+    start = driver.system.snapshot()
+    if first:
+        return driver.run(goal, level)
+    outcome = driver.newton(goal, level, 12, patience=1)
+    for factor in FACTORS:
+        if outcome.converged:
+            break
+        driver.system.restore(start)
+        driver.system.thicken(factor)
+        rough = Goal(goal.reference, CORRECTOR_TOLERANCE, 25, settle=False)
+        thick = driver.run(rough, f"{level} nu*{factor:.0f}", 50.0)
+        if thick.converged:
+            outcome = continue_in_viscosity(driver, goal, level, factor)
+    if not outcome.converged:
+        driver.system.thicken(1.0)
+    return outcome
+
+
+def _march(run: Run, driver: SteadySolver, stalled: Outcome) -> Outcome:
+    """March in time from where the search for a steady state ended, and average."""
+    if run.comm.rank == 0:
+        log.info("no steady state (%s): marching in time", stalled.reason)
+    average = march(driver, run.problem.steady.march_flow_throughs, run.progress)
+    if not average.finite:
+        return stalled
+    scales, names = driver.system.scales, driver.system.openings.names
+    run.fluctuations = {
+        name: {"Q": float(q * scales.flow), "p": float(p * scales.pressure)}
+        for name, q, p in zip(names, average.Q_deviation, average.p_deviation, strict=True)
+    }
+    run.notes.append(
+        f"no steady state was found ({stalled.reason}); mean over {average.steps} time steps of "
+        f"{average.time_step * scales.length / scales.velocity:.3g} s"
+    )
+    return Outcome(True, stalled.residual, average.steps, "time-averaged")
 
 
 def _carry(coarse: FlowSystem, fine: FlowSystem, rest: Any, driver: SteadySolver) -> float:  # noqa: ANN401
@@ -281,6 +332,12 @@ def _give_up(run: Run, system: FlowSystem, outcome: Outcome) -> None:
 # -- result ------------------------------------------------------------------------------------
 
 
+def _status(run: Run, outcome: Outcome) -> Literal["converged", "regularised", "time-averaged"]:
+    if run.fluctuations:
+        return "time-averaged"
+    return "converged" if outcome.thickening == 1.0 else "regularised"
+
+
 def _result(run: Run, system: FlowSystem, outcome: Outcome) -> FlowResult:
     scales, o = system.scales, system.openings
     Q, p = system.functionals()
@@ -300,9 +357,17 @@ def _result(run: Run, system: FlowSystem, outcome: Outcome) -> FlowResult:
         f"{name} {value * scales.pressure:.3g}"
         for name, value in zip(o.names, system.offset, strict=True)
     )
+    if outcome.sensitivity is not None:
+        shift = -outcome.sensitivity * scales.pressure * math.log(outcome.thickening)
+        told = ", ".join(f"{name} {value:.2g}" for name, value in zip(o.names, shift, strict=True))
+        run.notes.append(
+            f"{outcome.reason}; the result is the steady state there. Estimated change of the mean "
+            f"pressures [Pa] down to the real viscosity: {told}"
+        )
     run.notes.append(f"traction minus mean pressure at the open patches [Pa]: {traction}")
     return FlowResult(
-        status="converged",
+        status=_status(run, outcome),
+        thickening=outcome.thickening,
         element=run.problem.element,
         ranks=run.comm.size,
         dofs=system.space.dofs,
@@ -317,5 +382,6 @@ def _result(run: Run, system: FlowSystem, outcome: Outcome) -> FlowResult:
         seconds={name: round(value, 3) for name, value in run.seconds.items()},
         peak_memory_GiB=peak_memory_GiB(run.comm),
         history=run.progress.rows,
+        fluctuations=run.fluctuations,
         notes=run.notes,
     )

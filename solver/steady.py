@@ -11,20 +11,24 @@ Reference:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from solver.linear import LinearOptions, LinearSolver
 from solver.progress import Progress
 from solver.system import FlowSystem
 
+Array = npt.NDArray[np.float64]
 CFL_START, CFL_MAX, CFL_MIN = 10.0, 1e10, 0.05
 GROWTH, SHRINK = 3.0, 0.3
 ACCEPT = 1.5
 """A step may raise the residual by this factor (the way to a steady state is not monotone)."""
-NEWTON_BELOW = 0.3
-"""Newton's linearisation once the residual is below this part of the first; Picard's before."""
+NEWTON_BELOW = 0.1
+"""Newton's method is tried once the residual is below this part of the first."""
+PATIENCE = 4
+"""Newton steps in a row that were shortened or gained little, before it is given up."""
 SETTLE_BELOW = 1e-2
 """Mean pressures are tied to their models once the residual is below this part of the first."""
 STALL_STEPS = 18
@@ -48,14 +52,25 @@ class Goal:
     settle: bool = True
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """How it ended: ``converged``, ``stalled`` (no steady state found), with the last residual."""
+    """How a search for a steady state ended.
+
+    Attributes:
+        converged: The goal was met (for ``thickening`` times the viscosity).
+        residual: Last residual relative to the reference.
+        steps: Nonlinear steps taken.
+        reason: Why it ended.
+        thickening: Factor on the viscosity of the state; one is the real fluid.
+        sensitivity: Change of each open patch's mean pressure a unit of ln(viscosity), dimensionless.
+    """
 
     converged: bool
     residual: float
     steps: int
     reason: str
+    thickening: float = 1.0
+    sensitivity: Array | None = None
 
 
 class SteadySolver:
@@ -99,22 +114,34 @@ class SteadySolver:
         self.stale = not good or iterations > 2 * self.fresh_iterations + 12
         return iterations
 
+    def correct(self, rtol: float) -> int:
+        """Solve the linear problem of the present advecting velocity; return the linear iterations."""
+        self.system.residual(self.b)
+        iterations = self._solve(0.0, 0.0, rtol)
+        self.system.advance(self.dx, -1.0)
+        return iterations
+
     def _factor(self, low_rank: object, inverse_cfl: float) -> None:
         self.linear.factor()
         self.linear.couple(low_rank)  # type: ignore[arg-type]
         self.factored_at, self.fresh_iterations = inverse_cfl, 0
 
     def run(self, goal: Goal, phase: str, cfl: float = CFL_START) -> Outcome:
-        """Iterate until the goal is met, the step limit is reached, or the residual stalls."""
+        """Pseudo-transient steps until Newton's method takes over; both until the goal is met."""
         system = self.system
         system.linearise_about_state()
         r = system.residual(self.b)
-        best, since_best, gap = r, 0, math.inf
-        for step in range(1, goal.max_steps + 1):
-            newton = 1.0 if r < NEWTON_BELOW * goal.reference else 0.0
-            rtol = self._forcing(r, goal)
-            iterations = self._solve(1.0 / cfl, newton, rtol)
-            r_new = self._globalise(r)
+        best, since_best, step = r, 0, 0
+        while step < goal.max_steps:
+            if r < NEWTON_BELOW * goal.reference and since_best % 4 == 0:
+                outcome = self.newton(goal, phase, goal.max_steps - step)
+                step += outcome.steps
+                if outcome.converged:
+                    return Outcome(True, outcome.residual, step, "converged")
+                r = system.residual(self.b)
+            step += 1
+            iterations = self._solve(1.0 / cfl, 0.0, self._forcing(r, goal))
+            r_new, length = self._globalise(r)
             if not math.isfinite(r_new):
                 cfl *= 0.2
                 if cfl < CFL_MIN:
@@ -122,39 +149,65 @@ class SteadySolver:
                 continue
             cfl = min(CFL_MAX, cfl * min(GROWTH, max(SHRINK, r / r_new)))
             r = r_new
-            if goal.settle and r < SETTLE_BELOW * goal.reference:
-                gap = float(np.abs(system.settle_pressures()).max())
-                r = system.residual(self.b)
-            numbers = {"residual": r / goal.reference, "cfl": cfl, "linear_iterations": iterations}
-            self.progress.step(system, phase, numbers)
-            if r <= goal.tolerance * goal.reference and (not goal.settle or self._settled(gap)):
-                return Outcome(True, r / goal.reference, step, "converged")
-            since_best = 0 if r < 0.5 * best else since_best + 1
+            self._report(phase, r / goal.reference, cfl, iterations)
+            since_best = 0 if r < 0.7 * best else since_best + 1
             best = min(best, r) if since_best == 0 else best
             if since_best > STALL_STEPS:
                 return Outcome(False, r / goal.reference, step, "the residual stalls")
-        return Outcome(False, r / goal.reference, goal.max_steps, "step limit")
+        return Outcome(False, r / goal.reference, step, "step limit")
+
+    def newton(
+        self, goal: Goal, phase: str, max_steps: int, patience: int = PATIENCE
+    ) -> Outcome:
+        """Damped Newton steps on the steady equations; on failure the state is the best one seen."""
+        system = self.system
+        system.linearise_about_state()
+        r = system.residual(self.b)
+        start, saved, gap, short = r, system.snapshot(), math.inf, 0
+        for step in range(1, max_steps + 1):
+            iterations = self._solve(0.0, 1.0, self._forcing(r, goal))
+            r_new, length = self._globalise(r)
+            short = short + 1 if length < 1.0 or r_new > 0.7 * r else 0
+            if not math.isfinite(r_new) or short > patience:
+                system.restore(saved)
+                system.linearise_about_state()
+                system.residual(self.b)
+                return Outcome(False, start / goal.reference, step, "Newton's method does not converge")
+            r = r_new
+            if goal.settle and r < SETTLE_BELOW * goal.reference:
+                gap = float(np.abs(system.settle_pressures()).max())
+                r = system.residual(self.b)
+            self._report(phase, r / goal.reference, math.inf, iterations)
+            if r <= goal.tolerance * goal.reference and (not goal.settle or self._settled(gap)):
+                return Outcome(True, r / goal.reference, step, "converged")
+            if r < start:
+                start, saved = r, system.snapshot()
+        return Outcome(False, r / goal.reference, max_steps, "step limit")
+
+    def _report(self, phase: str, residual: float, cfl: float, iterations: int) -> None:
+        numbers = {"residual": residual, "cfl": cfl, "linear_iterations": iterations}
+        self.progress.step(self.system, phase, numbers)
 
     def _forcing(self, r: float, goal: Goal) -> float:
         """Relative tolerance of the linear solve: looser far away, never below what the end needs."""
         needed = 0.1 * goal.tolerance * goal.reference / max(r, 1e-300)
-        return min(0.1, max(needed, self.options.rtol))
+        return min(max(10.0 * self.options.rtol, 1e-2), max(needed, self.options.rtol))
 
-    def _globalise(self, r: float) -> float:
-        """Take the step, shortened if needed; return the new residual, or inf when it is rejected."""
+    def _globalise(self, r: float) -> tuple[float, float]:
+        """Take the step, shortened if needed; return the new residual (inf: rejected) and the length."""
         system = self.system
         saved = system.snapshot()
-        for length in (1.0, 0.4, 0.15):
+        for length in (1.0, 0.5, 0.25, 0.1):
             system.advance(self.dx, -length)
             system.linearise_about_state()
             r_new = system.residual(self.b)
-            if math.isfinite(r_new) and r_new < ACCEPT * r:
-                return r_new
+            if math.isfinite(r_new) and r_new < (ACCEPT if length == 1.0 else 1.0) * r:
+                return r_new, length
             system.restore(saved)
         system.linearise_about_state()
         system.residual(self.b)
         self.stale = True
-        return math.inf
+        return math.inf, 0.0
 
     def _settled(self, gap: float) -> bool:
         """Mean pressures on their lines and mass in balance, both to well below 1e-6."""
@@ -168,3 +221,75 @@ class SteadySolver:
         self.linear.destroy()
         self.b.destroy()
         self.dx.destroy()
+
+
+LOG_STEP, LOG_STEP_MIN, LOG_STEP_MAX = 0.25, 0.015, 0.4
+MAX_THICKENING = 1.3
+"""A steady state of a fluid thicker than this is not taken for the real one's."""
+CORRECTOR_TOLERANCE = 2e-3
+CORRECTOR_STEPS = 7
+
+
+def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: float) -> Outcome:
+    r"""Follow the steady state from a viscosity ``factor`` times too large down to the real one.
+
+    The state must solve the thick problem. Natural continuation in $\ln\nu$ with a secant predictor, a
+    Newton corrector and adaptive steps: finds steady jets that no marching settles on.
+
+    Reference:
+        Allgower & Georg (2003), Introduction to Numerical Continuation Methods, SIAM, ch. 2,
+        https://doi.org/10.1137/1.9780898719154.
+    """
+    system, log_factor, step = driver.system, math.log(factor), LOG_STEP
+    rough = Goal(goal.reference, CORRECTOR_TOLERANCE, CORRECTOR_STEPS, settle=False)
+    known: list[tuple[float, tuple[Array, float]]] = [(log_factor, system.snapshot())]
+    steps = 0
+    while log_factor > 0.0:
+        target = log_factor - step if log_factor - step > LOG_STEP_MIN else 0.0
+        system.thicken(math.exp(target))
+        _predict(system, known, target)
+        outcome = driver.newton(rough, f"{phase} nu*{math.exp(target):.3f}", CORRECTOR_STEPS)
+        steps += outcome.steps
+        if outcome.converged:
+            log_factor = target
+            known = [*known[-1:], (log_factor, system.snapshot())]
+            step = min(LOG_STEP_MAX, step * (1.5 if outcome.steps <= 2 else 1.0 if outcome.steps <= 4 else 0.7))
+        else:
+            system.restore(known[-1][1])
+            step *= 0.4
+        if step < LOG_STEP_MIN or steps > goal.max_steps:
+            return _settle_for(driver, goal, phase, known)
+    final = driver.newton(goal, phase, 20)
+    return replace(final, steps=steps + final.steps)
+
+
+def _settle_for(
+    driver: SteadySolver, goal: Goal, phase: str, known: list[tuple[float, tuple[Array, float]]]
+) -> Outcome:
+    """Converge fully at the last viscosity that had a steady state, and measure the sensitivity to it."""
+    system, (before, after) = driver.system, (known[0], known[-1])
+    factor = math.exp(after[0])
+    reason = f"no steady state was found below {factor:.3f} times the viscosity"
+    if factor > MAX_THICKENING or len(known) < 2:
+        system.thicken(1.0)
+        return Outcome(False, math.inf, 0, reason)
+    pressures = []
+    for _, state in (before, after):
+        system.restore(state)
+        pressures.append(system.functionals()[1])
+    sensitivity = (pressures[1] - pressures[0]) / (after[0] - before[0])
+    system.thicken(factor)
+    final = driver.newton(goal, f"{phase} nu*{factor:.3f}", 20)
+    return replace(final, reason=reason, thickening=factor, sensitivity=sensitivity)
+
+
+def _predict(
+    system: FlowSystem, known: list[tuple[float, tuple[Array, float]]], target: float
+) -> None:
+    """Extrapolate the last two states linearly."""
+    if len(known) < 2:
+        return
+    (a, (xa, Qa)), (b, (xb, Qb)) = known
+    t = min(1.0, (target - b) / (b - a))
+    system.restore((xb + t * (xb - xa), Qb + t * (Qb - Qa)))
+    system.apply_inlet()

@@ -64,6 +64,7 @@ class FlowSystem:
         self._r = dolfinx.fem.Function(self.space.W)
         self.inlet = next(p.name for p in mesh.patches.values() if p.role == "inlet")
         self.prescribed = isinstance(problem.inlet, FlowInlet)
+        self.nu = dolfinx.fem.Constant(mesh.mesh, 1.0 / scales.reynolds)
         self._build_forms()
         self.openings = self._open()
         self.fixed = self._fixed()
@@ -89,7 +90,7 @@ class FlowSystem:
         ds = ufl.Measure("ds", domain=mesh, subdomain_data=self.mesh.facet_tags, metadata=data)
         return dx, ds
 
-    def _fields(self) -> terms.Fields:
+    def _fields(self, acceleration: Any = None) -> terms.Fields:  # noqa: ANN401
         space, (dx, ds) = self.space, self._measures()
         u, p = space.split(self.x)
         v, q = space.split(ufl.TestFunction(space.W))
@@ -97,25 +98,64 @@ class FlowSystem:
         f, _ = space.split(self.frozen)
         outlets = tuple(p.tag for p in self.mesh.patches.values() if p.role == "outlet")
         mesh = self.mesh.mesh
-        nu = dolfinx.fem.Constant(mesh, 1.0 / self.scales.reynolds)
         beta = dolfinx.fem.Constant(mesh, self.problem.backflow_beta)
-        return terms.Fields(u, p, v, q, w, f, nu, beta, space.degree, dx, ds(outlets))
+        return terms.Fields(
+            u, p, v, q, w, f, acceleration, self.nu, beta, space.degree, dx, ds(outlets)
+        )
 
     def _build_forms(self) -> None:
-        space, mesh = self.space, self.mesh.mesh
+        mesh = self.mesh.mesh
         self.inverse_cfl = dolfinx.fem.Constant(mesh, 0.0)
         self.newton = dolfinx.fem.Constant(mesh, 0.0)
-        fields = self._fields()
-        model = terms.STABILISED if space.equal_order else terms.GALERKIN
+        model = terms.STABILISED if self.space.equal_order else terms.GALERKIN
+        self.steady = self.F, self.J = self._compile(model, self._fields())
+
+    def _compile(self, model: tuple[terms.Term, ...], fields: terms.Fields) -> tuple[Any, Any]:
+        """Compile the residual and its Jacobian, with a pseudo-time term."""
         F = terms.residual(model, fields)
-        trial = ufl.TrialFunction(space.W)
-        du, _ = space.split(trial)
+        trial = ufl.TrialFunction(self.space.W)
+        du, _ = self.space.split(trial)
         J = ufl.derivative(F, self.x, trial)
         J += self.newton * ufl.derivative(F, self.advecting, trial)
+        J += self.newton * ufl.derivative(F, self.frozen, trial)
         J += self.inverse_cfl * terms.rate(fields) * ufl.inner(du, fields.v) * fields.dx
-        self.fields = fields
-        self.F = dolfinx.fem.form(F, jit_options=JIT_OPTIONS)
-        self.J = dolfinx.fem.form(J, jit_options=JIT_OPTIONS)
+        return tuple(dolfinx.fem.form(form, jit_options=JIT_OPTIONS) for form in (F, J))
+
+    # -- time ----------------------------------------------------------------------------------
+
+    def start_marching(self, dt: float) -> None:
+        """Add the acceleration ``(3/2 u - h) / dt``; see `remember` for ``h``."""
+        self.history = dolfinx.fem.Function(self.space.W)
+        u, _ = self.space.split(self.x)
+        h, _ = self.space.split(self.history)
+        rate = dolfinx.fem.Constant(self.mesh.mesh, 1.0 / dt)
+        fields = self._fields(rate * (1.5 * u - h))
+        model = terms.STABILISED if self.space.equal_order else terms.GALERKIN
+        self.F, self.J = self._compile((*model, terms.inertia), fields)
+
+    def remember(self, history: Array) -> None:
+        """Set the history ``h`` of the time derivative (all local unknowns)."""
+        self.history.x.array[:] = history
+
+    def stop_marching(self) -> None:
+        """Go back to the steady equations."""
+        self.F, self.J = self.steady
+
+    def fastest_rate(self) -> float:
+        """Largest advection rate of any element at the present advecting velocity."""
+        V0 = dolfinx.fem.functionspace(self.mesh.mesh, ("DG", 0))
+        rate = dolfinx.fem.Expression(
+            terms.rate(self._fields()), V0.element.interpolation_points, jit_options=JIT_OPTIONS
+        )
+        values = dolfinx.fem.Function(V0)
+        values.interpolate(rate)
+        return float(self.comm.allreduce(values.x.array.max(initial=1e-12), op=MPI.MAX))
+
+    def volume(self) -> float:
+        """Dimensionless volume of the lumen."""
+        one = dolfinx.fem.Constant(self.mesh.mesh, 1.0) * self._measures()[0]
+        local = dolfinx.fem.assemble_scalar(dolfinx.fem.form(one, jit_options=JIT_OPTIONS))
+        return float(self.comm.allreduce(local))
 
     # -- boundary ------------------------------------------------------------------------------
 
@@ -239,6 +279,12 @@ class FlowSystem:
         self.x.x.scatter_forward()
         self.apply_inlet()
 
+    def distance(self, values: Array) -> float:
+        """Euclidean distance of the state to another (all local unknowns)."""
+        owned = self.space.owned
+        apart = self.x.x.array[:owned] - values[:owned]
+        return float(np.sqrt(self.comm.allreduce(float(apart @ apart))))
+
     def snapshot(self) -> tuple[Array, float]:
         """Copy of the state, for `restore`."""
         return np.array(self.x.x.array), self.Q_in
@@ -256,6 +302,10 @@ class FlowSystem:
         """Let the advecting and the frozen velocity vanish: Stokes flow."""
         self.advecting.x.array[:] = 0.0
         self.frozen.x.array[:] = 0.0
+
+    def thicken(self, factor: float) -> None:
+        """Take ``factor`` times the viscosity (continuation; one is the real problem)."""
+        self.nu.value = factor / self.scales.reynolds
 
     def settle_pressures(self) -> Array:
         """Correct the tractions so that mean pressures follow the models; return the gaps before."""

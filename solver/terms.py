@@ -6,7 +6,7 @@ $1/\mathrm{Re}$. A new term is one function here and its name in the tuple of th
 
 The advecting velocity ``w`` and the velocity ``f`` inside the stabilisation parameter are functions of
 their own: they equal ``u`` in the residual, and the Jacobian differentiates with respect to ``u`` alone
-(Picard), or ``u`` and ``w`` (Newton); the stabilisation parameter stays frozen in both.
+(Picard) or to all three (Newton).
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ Form = Any  # ufl ships no type information
 C_INVERSE = 36.0
 """Inverse-estimate constant of linear elements, with the metric of `metric`."""
 
+ROUNDING = 0.01
+"""Velocity, in reference velocities, over which the kink of the backflow term is rounded."""
+
 EDGE_METRIC = ((1.0, 0.5, 0.5), (0.5, 1.0, 0.5), (0.5, 0.5, 1.0))
 """Gram matrix of the edges of the regular tetrahedron: makes `metric` blind to vertex order."""
 
@@ -36,7 +39,8 @@ class Fields:
         v: Velocity test function.
         q: Pressure test function.
         w: Advecting velocity (equals ``u`` in the residual).
-        f: Velocity inside the stabilisation parameter (equals ``u``, never differentiated).
+        f: Velocity inside the stabilisation parameter (equals ``u`` in the residual).
+        acceleration: Time derivative of the velocity; None in the steady state.
         nu: One over the Reynolds number.
         beta: Backflow stabilisation factor.
         degree: Polynomial degree of the velocity.
@@ -50,6 +54,7 @@ class Fields:
     q: Any
     w: Any
     f: Any
+    acceleration: Any
     nu: Any
     beta: Any
     degree: int
@@ -63,6 +68,11 @@ Term = Callable[[Fields], Form]
 def convection(f: Fields) -> Form:
     r"""Skew-symmetric convection, $((w\cdot\nabla) u + \tfrac12(\nabla\cdot w) u)\cdot v$."""
     return ufl.inner(ufl.dot(ufl.grad(f.u), f.w) + 0.5 * ufl.div(f.w) * f.u, f.v) * f.dx
+
+
+def inertia(f: Fields) -> Form:
+    r"""Local acceleration, $\dot u\cdot v$."""
+    return ufl.inner(f.acceleration, f.v) * f.dx
 
 
 def viscous_stress(f: Fields) -> Form:
@@ -86,7 +96,8 @@ def backflow(f: Fields) -> Form:
         Esmaily Moghadam et al. (2011), Comput. Mech. 48, 277-291,
         https://doi.org/10.1007/s00466-011-0599-0, eq. 12.
     """
-    inward = ufl.min_value(ufl.dot(f.w, ufl.FacetNormal(ufl_domain(f))), 0.0)
+    outward = ufl.dot(f.w, ufl.FacetNormal(ufl_domain(f)))
+    inward = 0.5 * (outward - ufl.sqrt(outward**2 + ROUNDING**2))  # smooth, for Newton's sake
     return -f.beta * inward * ufl.inner(f.u, f.v) * f.ds_open
 
 
@@ -120,8 +131,10 @@ def tau(f: Fields) -> Any:  # noqa: ANN401
 
 
 def strong_momentum(f: Fields) -> Any:  # noqa: ANN401
-    r"""Strong residual of the steady momentum balance, $(w\cdot\nabla)u + \nabla p - \nu\Delta u$."""
+    r"""Strong residual of the momentum balance, $\dot u + (w\cdot\nabla)u + \nabla p - \nu\Delta u$."""
     advection = ufl.dot(ufl.grad(f.u), f.w) + ufl.grad(f.p)
+    if f.acceleration is not None:
+        advection += f.acceleration
     return advection if f.degree == 1 else advection - f.nu * ufl.div(ufl.grad(f.u))
 
 

@@ -45,11 +45,12 @@ def at_mesh_nodes(system: FlowSystem, space: Any, values: Array) -> Array | None
 
 def _gather(system: FlowSystem, index: npt.NDArray[np.int64], columns: Array) -> Array | None:
     pieces = system.comm.gather((index, columns), root=0)
-    if pieces is None:
+    kept = system.mesh.kept
+    if pieces is None or kept is None:
         return None
     whole = np.zeros((system.mesh.nodes, columns.shape[1]))
     for where, what in pieces:
-        whole[where] = what
+        whole[kept[where]] = what
     return whole
 
 

@@ -28,6 +28,7 @@ class FlowMesh:
         patches: The patches by name, with their areas [m^2].
         length: Reference length [m].
         nodes: Number of nodes of the mesh file.
+        kept: On rank 0 the file's number of each node that a cell uses; None elsewhere.
         cells: Number of tetrahedra.
         order: Geometric order, 1 or 2.
     """
@@ -37,6 +38,7 @@ class FlowMesh:
     patches: dict[str, Patch]
     length: float
     nodes: int
+    kept: npt.NDArray[np.int64] | None
     cells: int
     order: int
 
@@ -78,18 +80,53 @@ def _fault(vessel: VesselMesh, arrays: MeshArrays) -> str:
     for name, index in (("cells", arrays.cells), ("facets", arrays.facets)):
         if index.size == 0 or index.min() < 0 or index.max() >= count:
             return f"{name} that are empty or name nodes outside 0..{count - 1}"
+    if (inverted := int((_corner_volumes(arrays) <= 0.0).sum())) > 0:
+        return f"{inverted} cells turned inside out"
+    if not _same_faces(arrays):
+        return "boundary facets that are not exactly the free faces of the cells"
     stray = set(np.unique(arrays.facet_tags).tolist()) ^ {patch.tag for patch in vessel.patches}
     if stray:
         return f"facet tags and patches that do not match (tags {sorted(stray)})"
     return ""
 
 
+def _corner_volumes(arrays: MeshArrays) -> npt.NDArray[np.float64]:
+    """Six times the signed volumes of the straight tetrahedra."""
+    a, b, c, d = (arrays.points[arrays.cells[:, i]] for i in range(4))
+    return np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a)
+
+
+def _same_faces(arrays: MeshArrays) -> bool:
+    """Whether the facets are the faces that belong to one cell, each once."""
+    corners = arrays.cells[:, :4]
+    faces = np.concatenate([np.delete(corners, i, axis=1) for i in range(4)])
+    keys, counts = np.unique(_face_keys(faces, len(arrays.points)), return_counts=True)
+    mine = np.sort(_face_keys(arrays.facets[:, :3], len(arrays.points)))
+    return np.array_equal(keys[counts == 1], mine) and bool(counts.max() <= 2)
+
+
+def _face_keys(faces: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.uint64]:
+    """One number a triangle, whatever the order of its corners (beyond 2.6 million nodes: a hash)."""
+    a, b, c = np.sort(faces, axis=1).astype(np.uint64).T
+    size = np.uint64(count)
+    return np.asarray((a * size + b) * size + c, dtype=np.uint64)
+
+
+def _compress(arrays: MeshArrays) -> tuple[npt.NDArray[np.int64], MeshArrays]:
+    """Leave out nodes that no cell uses; return the file's number of each kept node."""
+    used, renumbered = np.unique(arrays.cells.ravel(), return_inverse=True)
+    new = np.zeros(len(arrays.points), dtype=np.int64)
+    new[used] = np.arange(used.size)
+    cells = renumbered.reshape(arrays.cells.shape)
+    return used, MeshArrays(arrays.points[used], cells, new[arrays.facets], arrays.facet_tags)
+
+
 def distribute(comm: MPI.Comm, source: tuple[VesselMesh, MeshArrays] | None, length: float) -> FlowMesh:
     """Distribute the mesh that rank 0 holds, scaled to ``length``."""
-    facts = None
+    facts, kept = None, None
     if source is not None:
-        vessel, arrays = source
-        facts = (arrays.order, len(arrays.points), len(arrays.cells), vessel.patches)
+        vessel, (kept, arrays) = source[0], _compress(source[1])
+        facts = (arrays.order, len(source[1].points), len(arrays.cells), vessel.patches)
     order, nodes, count, patches = comm.bcast(facts, root=0)
     cell_nodes, facet_nodes = {1: (4, 3), 2: (10, 6)}[order]
     cells, points = np.empty((0, cell_nodes), np.int64), np.empty((0, 3))
@@ -101,9 +138,8 @@ def distribute(comm: MPI.Comm, source: tuple[VesselMesh, MeshArrays] | None, len
     element = basix.ufl.element("Lagrange", "tetrahedron", order, shape=(3,))
     mesh = dolfinx.mesh.create_mesh(comm, np.ascontiguousarray(cells), element, points)
     facet_tags = _facet_tags(mesh, np.ascontiguousarray(facets), tags.astype(np.int32))
-    return FlowMesh(
-        mesh, facet_tags, {patch.name: patch for patch in patches}, length, nodes, count, order
-    )
+    by_name = {patch.name: patch for patch in patches}
+    return FlowMesh(mesh, facet_tags, by_name, length, nodes, kept, count, order)
 
 
 def _permutation(cell: str, nodes: int) -> npt.NDArray[np.int64]:
