@@ -110,6 +110,11 @@ class AnatomyOptions(Section):
     end_clip_diameters: float = Field(
         default=0.7, ge=0, le=5, description="cut this far from a closed (capless) end [diameters]"
     )
+    rounded_ends: Literal["auto", "open", "closed"] = Field(
+        default="auto",
+        description="closed tips: cut open, or leave closed; auto opens them in label maps, and in "
+        "surfaces that have no cap, flat or open end",
+    )
     inlet_extension_diameters: float = Field(default=3.0, ge=0, le=20)
     outlet_extension_diameters: float = Field(default=3.0, ge=0, le=20)
     min_diameter_stenosis: float = Field(

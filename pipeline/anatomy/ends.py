@@ -57,19 +57,25 @@ class Told:
         names: Names of the given caps, by patch number - 1.
         roles: Their roles, None where unknown.
         hints: Points where ends shall be cut: name, role, point [mm].
+        labels: The surface was made from a label map (whose ends are always rounded).
     """
 
     names: tuple[str, ...] = ()
     roles: tuple[Role | None, ...] = ()
     hints: tuple[tuple[str, Role | None, Floats], ...] = field(default=())
+    labels: bool = False
 
 
-def find_ends(surface: Surface, told: Told) -> tuple[Surface, list[FoundEnd]]:
+def find_ends(
+    surface: Surface, told: Told, rounded: Literal["auto", "open", "closed"] = "auto"
+) -> tuple[Surface, list[FoundEnd]]:
     """Find all ends and close the open ones.
 
     Args:
         surface: Lumen surface; patch numbers >= 1 are given caps.
         told: Names, roles and hints.
+        rounded: What rounded tips are (`case.AnatomyOptions.rounded_ends`): with ``auto``, vessel ends in a surface
+            of a label map or without any other end, and closed (an occlusion, a sac) elsewhere.
 
     Returns:
         The closed surface, flat ends marked by patch numbers, and the ends.
@@ -81,7 +87,8 @@ def find_ends(surface: Surface, told: Told) -> tuple[Surface, list[FoundEnd]]:
     found += opened
     surface, flat = _mark_flat(surface, 1 + max((end.patch for end in found), default=0))
     found += flat
-    found += _rounded(surface, found)
+    if rounded == "open" or (rounded == "auto" and (told.labels or not found)):
+        found += _rounded(surface, found)
     return surface, _with_hints(found, told)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class FlatEnd:
     section: Section
 
 
-def check_count(ends: Sequence[FoundEnd]) -> None:
+def check_count(ends: Sequence[FoundEnd], file: Path | None = None) -> None:
     """Refuse a vessel without an inlet and an outlet.
 
     Raises:
@@ -35,9 +36,11 @@ def check_count(ends: Sequence[FoundEnd]) -> None:
     """
     if len(ends) < 2:
         raise InputError(
+            file=file,
             wanted="a vessel with an inlet and at least one outlet",
             got=f"{len(ends)} vessel end(s): {describe(ends) or 'none'}",
-            remedy="open or cap the outlets; an end must stand out by more than a diameter to be seen",
+            remedy="open or cap the outlets, or set anatomy.rounded_ends: open to have closed tips cut open (a tip "
+            "must stand out by more than a diameter to be seen)",
         )
 
 

@@ -55,8 +55,8 @@ def run(lumen: Path, told: Path, options: AnatomyOptions, folder: Path) -> Anato
     size = float(np.ptp(surface.points, axis=0).max())
     surface = merge_points(surface, 1e-7 * size)
     _check_one_body(surface, lumen)
-    surface, ends = find_ends(surface, read_told(told))
-    check_count(ends)
+    surface, ends = find_ends(surface, read_told(told), options.rounded_ends)
+    check_count(ends, lumen)
     ends = give_names(ends, options.names)
     source = told_inlet(ends, options.inlet)
     start = _start(surface, ends) if source is None else source
@@ -115,6 +115,7 @@ def read_told(path: Path) -> Told:
             (hint["name"], hint.get("role"), np.array(hint["point_mm"], dtype=np.float64))
             for hint in hints
         ),
+        labels=data.get("voxel_mm") is not None,
     )
 
 

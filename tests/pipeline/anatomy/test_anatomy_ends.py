@@ -118,7 +118,12 @@ def test_mixed_ends(case, shapes):
 
     surface = shapes.level_set(distance, [-2, -2, -1], [2, 2, 18], 0.2)
     surface.patch[surface.centroids[:, 2] < 0.05] = 1
-    anatomy, _ = case.put(surface, [("aorta", None)]).run()
+    case.put(surface, [("aorta", None)])
+    with pytest.raises(
+        InputError, match=r"(?s)1 vessel end.*rounded_ends"
+    ):  # it may be an occlusion
+        case.run()
+    anatomy, _ = case.run(rounded_ends="open")
     assert anatomy.inlet.name == "aorta" or anatomy.outlets[0].name == "aorta"
     (other,) = [end for end in anatomy.ends if end.name != "aorta"]
     assert other.diameter_mm == pytest.approx(3.0, rel=0.02)
