@@ -16,7 +16,9 @@ log = logging.getLogger("solver")
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m solver", description="Solve a flow problem.")
     parser.add_argument("problem", type=Path, help="problem.json")
-    parser.add_argument("--output", type=Path, help="folder of the results; the problem's by default")
+    parser.add_argument(
+        "--output", type=Path, help="folder of the results; the problem's by default"
+    )
     parser.add_argument("--restart", type=Path, help="a state.h5 to start from")
     return parser.parse_args()
 

@@ -33,7 +33,7 @@ class LowRank:
     @property
     def rank(self) -> int:
         """Number of terms."""
-        return self.U.shape[1]
+        return int(self.U.shape[1])
 
     def dots(self, x: Array) -> Array:
         """``V^T x`` in one reduction."""
@@ -43,24 +43,50 @@ class LowRank:
         return total
 
 
-class LowRankOperator:
-    """Shell matrix ``y = M x + U V^T x``."""
+class Emphasis:
+    r"""Gives one direction of the residual more weight: $T = I + (g - 1)\,c c^T$, $|c| = 1$.
 
-    def __init__(self, M: Any, low_rank: LowRank) -> None:  # noqa: ANN401
-        self.M, self.low_rank = M, low_rank
+    The total mass balance is one number among many in the residual's norm, and the last that a local
+    preconditioner gets right. Solving $TA x = Tb$ makes the Krylov method see it.
+    """
+
+    def __init__(self, comm: MPI.Comm, direction: Array, gain: float) -> None:
+        self.comm, self.direction, self.gain = comm, direction, gain
+
+    def scale(self, x: Any, gain: float) -> None:  # noqa: ANN401
+        """Scale the component of a PETSc vector along the direction by ``gain``, in place."""
+        component = self.comm.allreduce(float(self.direction @ x.array_r))
+        x.array[:] += (gain - 1.0) * component * self.direction
+
+    def apply(self, x: Any) -> None:  # noqa: ANN401
+        """``x <- T x``."""
+        self.scale(x, self.gain)
+
+    def undo(self, x: Any) -> None:  # noqa: ANN401
+        """``x <- T^-1 x``."""
+        self.scale(x, 1.0 / self.gain)
+
+
+class LowRankOperator:
+    """Shell matrix ``y = T (M x + U V^T x)``."""
+
+    def __init__(self, M: Any, low_rank: LowRank, emphasis: Emphasis) -> None:  # noqa: ANN401
+        self.M, self.low_rank, self.emphasis = M, low_rank, emphasis
 
     def mult(self, _: Any, x: Any, y: Any) -> None:  # noqa: ANN401
         """Apply (called by PETSc)."""
         self.M.mult(x, y)
         coefficients = self.low_rank.dots(x.array_r)
         y.array[:] += self.low_rank.U @ coefficients
+        self.emphasis.apply(y)
 
 
 class WoodburyPreconditioner:
-    r"""Shell preconditioner $P^{-1} - Z (I + V^T Z)^{-1} V^T P^{-1}$ with $Z = P^{-1} U$."""
+    r"""Shell preconditioner $(P^{-1} - Z (I + V^T Z)^{-1} V^T P^{-1}) T^{-1}$ with $Z = P^{-1} U$."""
 
-    def __init__(self, inner: Any, low_rank: LowRank) -> None:  # noqa: ANN401
-        self.inner, self.low_rank = inner, low_rank
+    def __init__(self, inner: Any, low_rank: LowRank, emphasis: Emphasis) -> None:  # noqa: ANN401
+        self.inner, self.low_rank, self.emphasis = inner, low_rank, emphasis
+        self.work: Any = None
         self.Z, self.S = low_rank.U, np.eye(low_rank.rank)
 
     def refresh(self, work: Any) -> None:  # noqa: ANN401
@@ -81,6 +107,10 @@ class WoodburyPreconditioner:
 
     def apply(self, _: Any, x: Any, y: Any) -> None:  # noqa: ANN401
         """Apply (called by PETSc)."""
-        self.inner.apply(x, y)
+        if self.work is None:
+            self.work = x.duplicate()
+        x.copy(self.work)
+        self.emphasis.undo(self.work)
+        self.inner.apply(self.work, y)
         coefficients = np.linalg.solve(self.S, self.low_rank.dots(y.array_r))
         y.array[:] -= self.Z @ coefficients

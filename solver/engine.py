@@ -15,14 +15,22 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 if importlib.util.find_spec("dolfinx_solver") is not None:  # the wheel; conda builds have none
     import dolfinx_solver  # noqa: F401
 
-import basix.ufl  # noqa: E402
-import dolfinx  # noqa: E402
-import dolfinx.fem.petsc  # noqa: E402
-import ufl  # noqa: E402
-from mpi4py import MPI  # noqa: E402
-from petsc4py import PETSc  # noqa: E402
+from mpi4py import MPI
+from petsc4py import PETSc as _PETSc
 
-__all__ = ["MPI", "PETSc", "JIT_OPTIONS", "basix", "dolfinx", "ufl"]
+import basix.ufl as _basix_ufl
+import dolfinx as _dolfinx
+import ufl
+
+# their type hints are incomplete
+PETSc: Any = _PETSc
+dolfinx: Any = _dolfinx
+element: Any = _basix_ufl.element
+mixed_element: Any = _basix_ufl.mixed_element
+for _part in ("dolfinx.fem.petsc", "dolfinx.io", "dolfinx.graph", "dolfinx.la"):
+    importlib.import_module(_part)
+
+__all__ = ["JIT_OPTIONS", "MPI", "PETSc", "dolfinx", "element", "mixed_element", "ufl"]
 
 
 def _cpu() -> str:

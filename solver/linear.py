@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from solver.coupling import LowRank, LowRankOperator, WoodburyPreconditioner
+from solver.coupling import Emphasis, LowRank, LowRankOperator, WoodburyPreconditioner
 from solver.engine import PETSc
 
 _COUNT = itertools.count()
@@ -35,16 +35,23 @@ class LinearOptions:
 class LinearSolver:
     """Solves ``(M + U V^T) x = b``; factors are rebuilt by `factor` only."""
 
-    def __init__(self, M: Any, low_rank: LowRank, options: LinearOptions) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        M: Any,  # noqa: ANN401
+        low_rank: LowRank,
+        emphasis: Emphasis,
+        options: LinearOptions,
+    ) -> None:
         self.M, self.low_rank, self.options = M, low_rank, options
         self.seconds = {"factor": 0.0, "solve": 0.0}
         self.prefix = f"flow{next(_COUNT)}_"
         self.inner = self._inner()
         self.operator = PETSc.Mat().createPython(M.getSizes(), comm=M.comm)
-        self.context = LowRankOperator(M, low_rank)
+        self.emphasis = emphasis
+        self.context = LowRankOperator(M, low_rank, emphasis)
         self.operator.setPythonContext(self.context)
         self.operator.setUp()
-        self.woodbury = WoodburyPreconditioner(self.inner, low_rank)
+        self.woodbury = WoodburyPreconditioner(self.inner, low_rank, emphasis)
         self.ksp = PETSc.KSP().create(M.comm)
         self.ksp.setOperators(self.operator, M)
         self.ksp.setType("gmres")
@@ -96,7 +103,9 @@ class LinearSolver:
         start = perf_counter()
         self.ksp.setTolerances(rtol=rtol)
         self.ksp.setUp()
-        self.ksp.solve(b, x)
+        b.copy(self.rhs)
+        self.emphasis.apply(self.rhs)
+        self.ksp.solve(self.rhs, x)
         self.seconds["solve"] += perf_counter() - start
         return int(self.ksp.getIterationNumber()), int(self.ksp.getConvergedReason()) > 0
 

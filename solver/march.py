@@ -1,8 +1,8 @@
 r"""Time marching and averaging, where a jet has no steady state.
 
-Second-order backward differences, convection by the extrapolated velocity (one linear solve a step,
-no limit on the time step), implicit outlets; the stabilisation parameters never see the time step. Sums of flows and the outlet lines are
-linear, so that the mean state satisfies them as its members do.
+Second-order backward differences, convection by the extrapolated velocity (one linear solve a step),
+implicit outlets; the stabilisation parameters never see the time step. Sums of flows and the outlet
+lines are linear, so that the mean state satisfies them as its members do.
 
 Reference:
     Bertoglio, Caiazzo & Fernandez (2013), SIAM J. Sci. Comput. 35, B551-B575,

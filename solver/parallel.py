@@ -33,16 +33,14 @@ def on_root[T](comm: MPI.Comm, work: Callable[[], T]) -> T:
     outcome = comm.bcast(outcome, root=0)
     if isinstance(outcome, InputError | ComputationError):
         raise outcome
-    return outcome  # type: ignore[return-value]
+    return outcome
 
 
 def abort_on_error(comm: MPI.Comm) -> None:
     """Make an uncaught exception on any rank end all ranks (a plain raise would hang the others)."""
     plain = sys.excepthook
 
-    def hook(
-        kind: type[BaseException], value: BaseException, trace: TracebackType | None
-    ) -> None:
+    def hook(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
         plain(kind, value, trace)
         sys.stderr.flush()
         if comm.size > 1:
@@ -51,6 +49,6 @@ def abort_on_error(comm: MPI.Comm) -> None:
     sys.excepthook = hook
 
 
-def peak_memory_GiB(comm: MPI.Comm) -> float:
+def peak_memory(comm: MPI.Comm) -> float:
     """Sum over the ranks of their peak resident memory [GiB]."""
     return float(comm.allreduce(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)) / 2**20

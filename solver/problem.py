@@ -107,7 +107,9 @@ class FlowResult(_Frozen):
     steps: int
     linear_iterations: int
     residual: float = Field(description="final nonlinear residual relative to the first")
-    thickening: float = Field(default=1.0, description="factor on the viscosity; one but for regularised")
+    thickening: float = Field(
+        default=1.0, description="factor on the viscosity; one but for regularised"
+    )
     mass_balance: float = Field(description="|sum Q| / Q_in")
     inlet: str
     patches: dict[str, PatchFlow]
@@ -120,7 +122,8 @@ class FlowResult(_Frozen):
     )
     history: list[dict[str, Any]] = Field(default_factory=list)
     fluctuations: dict[str, dict[str, float]] = Field(
-        default_factory=dict, description="time-averaged: standard deviation of each patch's Q and p"
+        default_factory=dict,
+        description="time-averaged: standard deviation of each patch's Q and p",
     )
     notes: list[str] = Field(default_factory=list)
 

@@ -16,23 +16,16 @@ import numpy as np
 
 from meshing.errors import ComputationError, InputError
 from meshing.vessel import MeshArrays, VesselMesh
-from solver.engine import MPI, dolfinx
+from solver.engine import MPI
 from solver.io import fields as field_file
 from solver.io import mesh as mesh_file
 from solver.io import state as state_file
-from solver.linear import LinearOptions
-from solver.march import march
-from solver.parallel import on_root, peak_memory_GiB
+from solver.levels import Found, Search
+from solver.parallel import on_root, peak_memory
 from solver.problem import FlowProblem, FlowResult, PatchFlow
 from solver.progress import Progress
 from solver.scales import Scales, choose
-from solver.steady import (
-    CORRECTOR_TOLERANCE,
-    Goal,
-    Outcome,
-    SteadySolver,
-    continue_in_viscosity,
-)
+from solver.steady import Outcome
 from solver.system import FlowSystem
 
 log = logging.getLogger("solver")
@@ -51,7 +44,6 @@ class Run:
     mark: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    fluctuations: dict[str, dict[str, float]] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
     saved_at: float = field(default_factory=perf_counter)
 
@@ -98,14 +90,17 @@ def solve(
             mesh, scales = _read(run)
         _tell(run, mesh, scales)
         run.progress.keep = run.keep
-        system, outcome = _seek(run, mesh, scales)
-        if not outcome.converged:
-            _give_up(run, system, outcome)
+        with run.timed("solve"):
+            found = Search(problem, mesh, scales, run.progress, _saved_state(run)).run()
+        run.seconds |= {f"solve: {phase}": value for phase, value in found.seconds.items()}
+        system = found.system
+        if not found.outcome.converged:
+            _give_up(run, system, found.outcome)
         with run.timed("write"):
             if output is not None:
                 field_file.write(system, output / "fields.h5")
                 state_file.save(system, output / "state.h5", run.mark)
-    result = _result(run, system, outcome)
+    result = _result(run, found)
     system.destroy()
     if output is not None and run.comm.rank == 0:
         result.save(output / "flow.json")
@@ -174,117 +169,6 @@ def _tell(run: Run, mesh: mesh_file.FlowMesh, scales: Scales) -> None:
 # -- solving -----------------------------------------------------------------------------------
 
 
-def _seek(run: Run, mesh: mesh_file.FlowMesh, scales: Scales) -> tuple[FlowSystem, Outcome]:
-    """Go through the elements, coarse to fine; return the last system and how it ended."""
-    element, options = run.problem.element, run.problem.steady
-    state = _saved_state(run)
-    degree = {"P1-P1": 1, "P2-P2": 2, "P2-P1": 2}[element]
-    levels = [element] if state or element == "P1-P1" else ["P1-P1", element]
-    coarse: FlowSystem | None = None
-    rest: tuple[np.ndarray[Any, Any], float] | None = None
-    for level in levels:
-        last = level == levels[-1]
-        with run.timed("set-up"):
-            system = FlowSystem(run.problem, mesh, scales, level)
-            linear = LinearOptions(
-                direct=level == "P2-P1",
-                rtol=options.linear_tolerance,
-                max_iterations=options.max_linear_iterations,
-            )
-            driver = SteadySolver(system, linear, run.progress)
-        with run.timed("solve"):
-            if state is not None and int(state["degree"]) == degree:
-                reference = driver.stokes()
-                state_file.restore(system, state)
-            elif coarse is None:
-                reference = driver.stokes()
-                rest = system.snapshot()
-            else:
-                reference = _carry(coarse, system, rest, driver)
-            goal = Goal(reference, options.tolerance if last else 1e-2, options.max_steps, last)
-            outcome = _climb(driver, goal, level, coarse is None)
-            if last and not outcome.converged:
-                outcome = _march(run, driver, outcome)
-        _book(run, system, driver)
-        driver.destroy()
-        if coarse is not None:
-            coarse.destroy()
-        coarse = system
-    return system, outcome
-
-
-FACTORS = (3.0,)
-"""Viscosity factors from which a steady state is followed when it is not found directly."""
-
-
-def _climb(driver: SteadySolver, goal: Goal, level: str, first: bool) -> Outcome:
-    """Find the steady state of one level: directly, else by continuation in the viscosity."""
-    start = driver.system.snapshot()
-    if first:
-        return driver.run(goal, level)
-    outcome = driver.newton(goal, level, 12, patience=1)
-    for factor in FACTORS:
-        if outcome.converged:
-            break
-        driver.system.restore(start)
-        driver.system.thicken(factor)
-        rough = Goal(goal.reference, CORRECTOR_TOLERANCE, 25, settle=False)
-        thick = driver.run(rough, f"{level} nu*{factor:.0f}", 50.0)
-        if thick.converged:
-            outcome = continue_in_viscosity(driver, goal, level, factor)
-    if not outcome.converged:
-        driver.system.thicken(1.0)
-    return outcome
-
-
-def _march(run: Run, driver: SteadySolver, stalled: Outcome) -> Outcome:
-    """March in time from where the search for a steady state ended, and average."""
-    if run.comm.rank == 0:
-        log.info("no steady state (%s): marching in time", stalled.reason)
-    average = march(driver, run.problem.steady.march_flow_throughs, run.progress)
-    if not average.finite:
-        return stalled
-    scales, names = driver.system.scales, driver.system.openings.names
-    run.fluctuations = {
-        name: {"Q": float(q * scales.flow), "p": float(p * scales.pressure)}
-        for name, q, p in zip(names, average.Q_deviation, average.p_deviation, strict=True)
-    }
-    run.notes.append(
-        f"no steady state was found ({stalled.reason}); mean over {average.steps} time steps of "
-        f"{average.time_step * scales.length / scales.velocity:.3g} s"
-    )
-    return Outcome(True, stalled.residual, average.steps, "time-averaged")
-
-
-def _carry(coarse: FlowSystem, fine: FlowSystem, rest: Any, driver: SteadySolver) -> float:  # noqa: ANN401
-    """Interpolate the coarse state; return the fine residual at the coarse Stokes flow as reference."""
-    found = coarse.snapshot()
-    coarse.restore(rest)
-    _interpolate(coarse, fine)
-    fine.linearise_about_state()
-    reference = fine.residual(driver.b)
-    coarse.restore(found)
-    _interpolate(coarse, fine)
-    return reference
-
-
-def _interpolate(coarse: FlowSystem, fine: FlowSystem) -> None:
-    """Interpolate the state from one element to another on the same mesh."""
-    columns = [
-        (coarse.space.V, fine.space.V, coarse.space.velocity[:, c], fine.space.velocity[:, c])
-        for c in range(3)
-    ]
-    columns.append((coarse.space.P, fine.space.P, coarse.space.pressure, fine.space.pressure))
-    for source_space, target_space, take, put in columns:
-        source, target = dolfinx.fem.Function(source_space), dolfinx.fem.Function(target_space)
-        source.x.array[:] = coarse.x.x.array[take]
-        target.interpolate(source)
-        target.x.scatter_forward()
-        fine.x.x.array[put] = target.x.array
-    fine.Q_in = coarse.Q_in
-    fine.apply_inlet()
-
-
 def _saved_state(run: Run) -> dict[str, Any] | None:
     """The restart state to start from, on every rank."""
 
@@ -303,13 +187,6 @@ def _saved_state(run: Run) -> dict[str, Any] | None:
     return state
 
 
-def _book(run: Run, system: FlowSystem, driver: SteadySolver) -> None:
-    for phase, value in {**system.seconds, **driver.linear.seconds}.items():
-        if phase != "set-up":
-            name = {"solve": "krylov"}.get(phase, phase)
-            run.seconds[name] = run.seconds.get(name, 0.0) + value
-
-
 def _give_up(run: Run, system: FlowSystem, outcome: Outcome) -> None:
     """Save what there is and raise.
 
@@ -321,7 +198,9 @@ def _give_up(run: Run, system: FlowSystem, outcome: Outcome) -> None:
         state_file.save(system, run.output / "state.h5", run.mark)
         if run.comm.rank == 0:
             (run.output / "history.json").write_text(json.dumps(run.progress.rows, indent=1))
-        where = f"the last state is in {run.output / 'state.h5'}, the history in history.json beside it"
+        where = (
+            f"the last state is in {run.output / 'state.h5'}, the history in history.json beside it"
+        )
     raise ComputationError(
         f"the flow did not converge: {outcome.reason} after {outcome.steps} steps at relative residual "
         f"{outcome.residual:.2e} (wanted {run.problem.steady.tolerance:.0e}); {where}. Try: a finer mesh in "
@@ -332,13 +211,47 @@ def _give_up(run: Run, system: FlowSystem, outcome: Outcome) -> None:
 # -- result ------------------------------------------------------------------------------------
 
 
-def _status(run: Run, outcome: Outcome) -> Literal["converged", "regularised", "time-averaged"]:
-    if run.fluctuations:
+def _status(found: Found) -> Literal["converged", "regularised", "time-averaged"]:
+    if found.average is not None:
         return "time-averaged"
-    return "converged" if outcome.thickening == 1.0 else "regularised"
+    return "converged" if found.outcome.thickening == 1.0 else "regularised"
 
 
-def _result(run: Run, system: FlowSystem, outcome: Outcome) -> FlowResult:
+def _explain(found: Found) -> list[str]:
+    """Notes on how the result came about."""
+    system, outcome, average = found.system, found.outcome, found.average
+    scales, names = system.scales, system.openings.names
+
+    def told(values: Any) -> str:  # noqa: ANN401
+        return ", ".join(f"{name} {value:.3g}" for name, value in zip(names, values, strict=True))
+
+    notes = []
+    if outcome.sensitivity is not None:
+        shift = -outcome.sensitivity * scales.pressure * math.log(outcome.thickening)
+        notes.append(
+            f"{outcome.reason}; the result is the steady state there. Estimated change of the mean "
+            f"pressures [Pa] down to the real viscosity: {told(shift)}"
+        )
+    if average is not None:
+        step = average.time_step * scales.length / scales.velocity
+        notes.append(f"{outcome.reason}; mean over {average.steps} time steps of {step:.3g} s")
+    gap = system.offset * scales.pressure
+    return [*notes, f"traction minus mean pressure at the open patches [Pa]: {told(gap)}"]
+
+
+def _fluctuations(found: Found) -> dict[str, dict[str, float]]:
+    """Standard deviations of the patches' flows and mean pressures in SI units."""
+    average, scales = found.average, found.system.scales
+    if average is None:
+        return {}
+    rows = zip(found.system.openings.names, average.Q_deviation, average.p_deviation, strict=True)
+    return {
+        name: {"Q": float(q * scales.flow), "p": float(p * scales.pressure)} for name, q, p in rows
+    }
+
+
+def _result(run: Run, found: Found) -> FlowResult:
+    system, outcome = found.system, found.outcome
     scales, o = system.scales, system.openings
     Q, p = system.functionals()
     residual = np.abs(p - o.p0 - o.R * Q)
@@ -353,20 +266,8 @@ def _result(run: Run, system: FlowSystem, outcome: Outcome) -> FlowResult:
         )
         for i, name in enumerate(o.names)
     }
-    traction = ", ".join(
-        f"{name} {value * scales.pressure:.3g}"
-        for name, value in zip(o.names, system.offset, strict=True)
-    )
-    if outcome.sensitivity is not None:
-        shift = -outcome.sensitivity * scales.pressure * math.log(outcome.thickening)
-        told = ", ".join(f"{name} {value:.2g}" for name, value in zip(o.names, shift, strict=True))
-        run.notes.append(
-            f"{outcome.reason}; the result is the steady state there. Estimated change of the mean "
-            f"pressures [Pa] down to the real viscosity: {told}"
-        )
-    run.notes.append(f"traction minus mean pressure at the open patches [Pa]: {traction}")
     return FlowResult(
-        status=_status(run, outcome),
+        status=_status(found),
         thickening=outcome.thickening,
         element=run.problem.element,
         ranks=run.comm.size,
@@ -380,8 +281,8 @@ def _result(run: Run, system: FlowSystem, outcome: Outcome) -> FlowResult:
         patches=patches,
         scales=scales.as_dict(),
         seconds={name: round(value, 3) for name, value in run.seconds.items()},
-        peak_memory_GiB=peak_memory_GiB(run.comm),
+        peak_memory_GiB=peak_memory(run.comm),
         history=run.progress.rows,
-        fluctuations=run.fluctuations,
-        notes=run.notes,
+        fluctuations=_fluctuations(found),
+        notes=[*run.notes, *_explain(found)],
     )

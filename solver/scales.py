@@ -76,7 +76,9 @@ def choose(problem: FlowProblem, inlet_area: float, tree_length: float) -> Scale
 def _free_velocity(problem: FlowProblem, drop: float, area: float, tree_length: float) -> float:
     """Velocity that a pressure drop can drive: the least of three bounds."""
     drop = max(abs(drop), 1e-3)
-    conductance = sum(1.0 / max(R, 1e-300) for _, R in (o.steady() for o in problem.outlets.values()))
+    conductance = sum(
+        1.0 / max(R, 1e-300) for _, R in (o.steady() for o in problem.outlets.values())
+    )
     resistive = drop * conductance / area
     inertial = math.sqrt(2.0 * drop / problem.density)
     viscous = drop * area / (8.0 * math.pi * problem.rheology.viscosity * tree_length)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from solver.engine import basix, dolfinx, ufl
+from solver.engine import dolfinx, mixed_element, ufl
+from solver.engine import element as lagrange
 
 DEGREES = {"P1-P1": (1, 1), "P2-P2": (2, 2), "P2-P1": (2, 1)}
 
@@ -62,7 +63,6 @@ def build(mesh: Any, element: str) -> Space:  # noqa: ANN401
     """Build the space of an element name such as ``"P2-P2"``."""
     degree, pressure_degree = DEGREES[element]
     equal = degree == pressure_degree
-    lagrange = basix.ufl.element
     V = dolfinx.fem.functionspace(mesh, lagrange("Lagrange", "tetrahedron", degree))
     if equal:
         blocked = lagrange("Lagrange", "tetrahedron", degree, shape=(4,))
@@ -71,7 +71,7 @@ def build(mesh: Any, element: str) -> Space:  # noqa: ANN401
         velocity = 4 * node[:, None] + np.arange(3, dtype=np.int32)
         return Space(W, V, V, velocity.astype(np.int32), 4 * node + 3, degree, equal)
     P = dolfinx.fem.functionspace(mesh, lagrange("Lagrange", "tetrahedron", pressure_degree))
-    mixed = basix.ufl.mixed_element(
+    mixed = mixed_element(
         [
             lagrange("Lagrange", "tetrahedron", degree, shape=(3,)),
             lagrange("Lagrange", "tetrahedron", pressure_degree),
@@ -80,16 +80,14 @@ def build(mesh: Any, element: str) -> Space:  # noqa: ANN401
     W = dolfinx.fem.functionspace(mesh, mixed)
     Vu, to_W = W.sub(0).collapse()  # one map a cell type
     blocks = np.concatenate([np.ravel(part) for part in to_W]).astype(np.int32).reshape(-1, 3)
-    velocity = blocks[_match(V.dofmap.list, Vu.dofmap.list)]
+    nodes = blocks[_match(V.dofmap.list, Vu.dofmap.list)]
     Pc, p_to_W = W.sub(1).collapse()
     of_node = np.concatenate([np.ravel(part) for part in p_to_W]).astype(np.int32)
     pressure = of_node[_match(P.dofmap.list, Pc.dofmap.list)]
-    return Space(W, V, P, velocity, pressure, degree, equal)
+    return Space(W, V, P, nodes, pressure, degree, equal)
 
 
-def _match(
-    source: npt.NDArray[np.int32], target: npt.NDArray[np.int32]
-) -> npt.NDArray[np.int32]:
+def _match(source: npt.NDArray[np.int32], target: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """Node of ``target`` for each node of ``source``: two maps of the same element on the same cells."""
     node = np.zeros(int(source.max(initial=-1)) + 1, dtype=np.int32)
     node[source.ravel()] = target.ravel()

@@ -11,7 +11,7 @@ Reference:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +80,7 @@ class SteadySolver:
         self.system, self.options, self.progress = system, options, progress
         self.b, self.dx = system.A.createVecs()
         low_rank = system.jacobian(0.0, 0.0)
-        self.linear = LinearSolver(system.A, low_rank, options)
+        self.linear = LinearSolver(system.A, low_rank, system.balance, options)
         self.fresh_iterations = 0
         self.stale = True
         self.factored_at = 0.0
@@ -141,7 +141,7 @@ class SteadySolver:
                 r = system.residual(self.b)
             step += 1
             iterations = self._solve(1.0 / cfl, 0.0, self._forcing(r, goal))
-            r_new, length = self._globalise(r)
+            r_new, _ = self._globalise(r)
             if not math.isfinite(r_new):
                 cfl *= 0.2
                 if cfl < CFL_MIN:
@@ -156,9 +156,7 @@ class SteadySolver:
                 return Outcome(False, r / goal.reference, step, "the residual stalls")
         return Outcome(False, r / goal.reference, step, "step limit")
 
-    def newton(
-        self, goal: Goal, phase: str, max_steps: int, patience: int = PATIENCE
-    ) -> Outcome:
+    def newton(self, goal: Goal, phase: str, max_steps: int, patience: int = PATIENCE) -> Outcome:
         """Damped Newton steps on the steady equations; on failure the state is the best one seen."""
         system = self.system
         system.linearise_about_state()
@@ -172,7 +170,9 @@ class SteadySolver:
                 system.restore(saved)
                 system.linearise_about_state()
                 system.residual(self.b)
-                return Outcome(False, start / goal.reference, step, "Newton's method does not converge")
+                return Outcome(
+                    False, start / goal.reference, step, "Newton's method does not converge"
+                )
             r = r_new
             if goal.settle and r < SETTLE_BELOW * goal.reference:
                 gap = float(np.abs(system.settle_pressures()).max())
@@ -214,82 +214,10 @@ class SteadySolver:
         system = self.system
         Q, p = system.functionals()
         scale = np.abs(p + system.scales.datum / system.scales.pressure).max()
-        return gap < 1e-7 * scale and abs(Q.sum()) < 1e-7 * abs(Q[0])
+        return bool(gap < 1e-7 * scale and abs(Q.sum()) < 1e-7 * abs(Q[0]))
 
     def destroy(self) -> None:
         """Free the PETSc objects (collective)."""
         self.linear.destroy()
         self.b.destroy()
         self.dx.destroy()
-
-
-LOG_STEP, LOG_STEP_MIN, LOG_STEP_MAX = 0.25, 0.015, 0.4
-MAX_THICKENING = 1.3
-"""A steady state of a fluid thicker than this is not taken for the real one's."""
-CORRECTOR_TOLERANCE = 2e-3
-CORRECTOR_STEPS = 7
-
-
-def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: float) -> Outcome:
-    r"""Follow the steady state from a viscosity ``factor`` times too large down to the real one.
-
-    The state must solve the thick problem. Natural continuation in $\ln\nu$ with a secant predictor, a
-    Newton corrector and adaptive steps: finds steady jets that no marching settles on.
-
-    Reference:
-        Allgower & Georg (2003), Introduction to Numerical Continuation Methods, SIAM, ch. 2,
-        https://doi.org/10.1137/1.9780898719154.
-    """
-    system, log_factor, step = driver.system, math.log(factor), LOG_STEP
-    rough = Goal(goal.reference, CORRECTOR_TOLERANCE, CORRECTOR_STEPS, settle=False)
-    known: list[tuple[float, tuple[Array, float]]] = [(log_factor, system.snapshot())]
-    steps = 0
-    while log_factor > 0.0:
-        target = log_factor - step if log_factor - step > LOG_STEP_MIN else 0.0
-        system.thicken(math.exp(target))
-        _predict(system, known, target)
-        outcome = driver.newton(rough, f"{phase} nu*{math.exp(target):.3f}", CORRECTOR_STEPS)
-        steps += outcome.steps
-        if outcome.converged:
-            log_factor = target
-            known = [*known[-1:], (log_factor, system.snapshot())]
-            step = min(LOG_STEP_MAX, step * (1.5 if outcome.steps <= 2 else 1.0 if outcome.steps <= 4 else 0.7))
-        else:
-            system.restore(known[-1][1])
-            step *= 0.4
-        if step < LOG_STEP_MIN or steps > goal.max_steps:
-            return _settle_for(driver, goal, phase, known)
-    final = driver.newton(goal, phase, 20)
-    return replace(final, steps=steps + final.steps)
-
-
-def _settle_for(
-    driver: SteadySolver, goal: Goal, phase: str, known: list[tuple[float, tuple[Array, float]]]
-) -> Outcome:
-    """Converge fully at the last viscosity that had a steady state, and measure the sensitivity to it."""
-    system, (before, after) = driver.system, (known[0], known[-1])
-    factor = math.exp(after[0])
-    reason = f"no steady state was found below {factor:.3f} times the viscosity"
-    if factor > MAX_THICKENING or len(known) < 2:
-        system.thicken(1.0)
-        return Outcome(False, math.inf, 0, reason)
-    pressures = []
-    for _, state in (before, after):
-        system.restore(state)
-        pressures.append(system.functionals()[1])
-    sensitivity = (pressures[1] - pressures[0]) / (after[0] - before[0])
-    system.thicken(factor)
-    final = driver.newton(goal, f"{phase} nu*{factor:.3f}", 20)
-    return replace(final, reason=reason, thickening=factor, sensitivity=sensitivity)
-
-
-def _predict(
-    system: FlowSystem, known: list[tuple[float, tuple[Array, float]]], target: float
-) -> None:
-    """Extrapolate the last two states linearly."""
-    if len(known) < 2:
-        return
-    (a, (xa, Qa)), (b, (xb, Qb)) = known
-    t = min(1.0, (target - b) / (b - a))
-    system.restore((xb + t * (xb - xa), Qb + t * (Qb - Qa)))
-    system.apply_inlet()

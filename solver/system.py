@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from solver import terms
+from solver import boundary, terms
 from solver.coupling import LowRank
-from solver.engine import JIT_OPTIONS, MPI, PETSc, dolfinx, ufl
+from solver.engine import JIT_OPTIONS, MPI, dolfinx, ufl
 from solver.inlets import FlowInlet
 from solver.io.mesh import FlowMesh
 from solver.problem import FlowProblem
@@ -20,27 +19,6 @@ from solver.spaces import Space, build
 
 Array = npt.NDArray[np.float64]
 QUADRATURE = {1: 2, 2: 4}
-
-
-@dataclass(frozen=True, slots=True)
-class Openings:
-    """The open patches, inlet first, and their functionals as columns over the owned unknowns.
-
-    Attributes:
-        names: Patch names.
-        flux: ``flux[:, i] @ x`` is the flow out of patch i.
-        mean: ``mean[:, i] @ x`` is the mean pressure over patch i.
-        area: Dimensionless areas.
-        p0: Dimensionless offset of each model (of the inlet: the given pressure, or zero).
-        R: Dimensionless resistances (zero for the inlet).
-    """
-
-    names: tuple[str, ...]
-    flux: Array
-    mean: Array
-    area: Array
-    p0: Array
-    R: Array
 
 
 class FlowSystem:
@@ -62,36 +40,31 @@ class FlowSystem:
         self.advecting = dolfinx.fem.Function(self.space.W)
         self.frozen = dolfinx.fem.Function(self.space.W)
         self._r = dolfinx.fem.Function(self.space.W)
-        self.inlet = next(p.name for p in mesh.patches.values() if p.role == "inlet")
+        self.inlet = mesh.inlet
         self.prescribed = isinstance(problem.inlet, FlowInlet)
         self.nu = dolfinx.fem.Constant(mesh.mesh, 1.0 / scales.reynolds)
         self._build_forms()
-        self.openings = self._open()
-        self.fixed = self._fixed()
-        self.profile = self._inlet_profile()
-        self.slot = self._choose_slot()
+        self.openings = boundary.openings(problem, mesh, scales, self.space)
+        self.fixed = boundary.fixed(mesh, self.space)
+        self.profile = boundary.inlet_profile(mesh, self.space, self.openings.flux[:, 0])
+        self.slot = None if self.prescribed else boundary.slot(self.space, self.profile)
         self.offset = np.zeros(len(self.openings.names))
         self.Q_in = 0.0
         if isinstance(problem.inlet, FlowInlet):
             self.Q_in = problem.inlet.Q / scales.flow
         self.apply_inlet()
-        self.A = dolfinx.fem.petsc.create_matrix(
-            self.J, "baij" if self.space.equal_order else None
-        )
+        self.A = dolfinx.fem.petsc.create_matrix(self.J, "baij" if self.space.equal_order else None)
+        self.balance = boundary.balance(self.space)
         self.seconds = {"set-up": perf_counter() - start, "assemble": 0.0}
 
     # -- forms ---------------------------------------------------------------------------------
 
-    def _measures(self) -> tuple[Any, Any]:
-        mesh = self.mesh.mesh
+    def _dx(self) -> Any:  # noqa: ANN401
         data = {"quadrature_degree": QUADRATURE[self.space.degree]}
-        dx = ufl.Measure("dx", domain=mesh, metadata=data)
-        data = {"quadrature_degree": 2 * self.space.degree + 1}
-        ds = ufl.Measure("ds", domain=mesh, subdomain_data=self.mesh.facet_tags, metadata=data)
-        return dx, ds
+        return ufl.Measure("dx", domain=self.mesh.mesh, metadata=data)
 
     def _fields(self, acceleration: Any = None) -> terms.Fields:  # noqa: ANN401
-        space, (dx, ds) = self.space, self._measures()
+        space, dx, ds = self.space, self._dx(), boundary.measure(self.mesh, self.space)
         u, p = space.split(self.x)
         v, q = space.split(ufl.TestFunction(space.W))
         w, _ = space.split(self.advecting)
@@ -153,108 +126,9 @@ class FlowSystem:
 
     def volume(self) -> float:
         """Dimensionless volume of the lumen."""
-        one = dolfinx.fem.Constant(self.mesh.mesh, 1.0) * self._measures()[0]
+        one = dolfinx.fem.Constant(self.mesh.mesh, 1.0) * self._dx()
         local = dolfinx.fem.assemble_scalar(dolfinx.fem.form(one, jit_options=JIT_OPTIONS))
         return float(self.comm.allreduce(local))
-
-    # -- boundary ------------------------------------------------------------------------------
-
-    def _assemble_owned(self, form: Any) -> Array:  # noqa: ANN401
-        """Owned part of an assembled linear form on W, as an array."""
-        self._r.x.array[:] = 0.0
-        dolfinx.fem.assemble_vector(self._r.x.array, dolfinx.fem.form(form, jit_options=JIT_OPTIONS))
-        self._r.x.scatter_reverse(dolfinx.la.InsertMode.add)
-        return np.array(self._r.x.array[: self.space.owned])
-
-    def _open(self) -> Openings:
-        space, problem, scales = self.space, self.problem, self.scales
-        _, ds = self._measures()
-        n = ufl.FacetNormal(self.mesh.mesh)
-        v, q = space.split(ufl.TestFunction(space.W))
-        names = (self.inlet, *problem.outlets)
-        tags = [self.mesh.patches[name].tag for name in names]
-        flux = np.stack([self._assemble_owned(ufl.inner(v, n) * ds(t)) for t in tags], axis=1)
-        mean = np.stack([self._assemble_owned(q * ds(t)) for t in tags], axis=1)
-        area = np.asarray(self.comm.allreduce(mean.sum(axis=0)))
-        models = [outlet.steady() for outlet in problem.outlets.values()]
-        inlet_p = scales.datum if isinstance(problem.inlet, FlowInlet) else problem.inlet.p
-        p0 = np.array([inlet_p, *(p for p, _ in models)])
-        R = np.array([0.0, *(R for _, R in models)])
-        return Openings(
-            names,
-            flux,
-            mean / area,
-            area,
-            (p0 - scales.datum) / scales.pressure,
-            R * scales.flow / scales.pressure,
-        )
-
-    def _fixed(self) -> npt.NDArray[np.int32]:
-        """Owned and ghost velocity unknowns on the wall and the inlet (no freedom of their own)."""
-        mesh = self.mesh
-        closed = [p.name for p in mesh.patches.values() if p.role in ("wall", "inlet")]
-        facets = np.unique(np.concatenate([mesh.facets(name) for name in closed]))
-        nodes = self.space.nodes_on(facets.astype(np.int32))
-        return np.unique(self.space.velocity[nodes].ravel())
-
-    def _inlet_profile(self) -> Array:
-        """Velocity (all local unknowns) that carries a unit flow into the domain."""
-        facets = self.mesh.facets(self.inlet)
-        _, ds = self._measures()
-        normal = ufl.FacetNormal(self.mesh.mesh)
-        tag = self.mesh.patches[self.inlet].tag
-        total = [
-            self.comm.allreduce(
-                dolfinx.fem.assemble_scalar(dolfinx.fem.form(normal[i] * ds(tag), jit_options=JIT_OPTIONS))
-            )
-            for i in range(3)
-        ]
-        direction = -np.array(total) / np.linalg.norm(total)
-        shape = self._membrane(facets, tag)
-        profile = np.zeros(self.x.x.array.size)
-        for c in range(3):
-            profile[self.space.velocity[:, c]] = shape * direction[c]
-        flow = self.openings.flux[:, 0] @ profile[: self.space.owned]
-        return profile / -self.comm.allreduce(flow)
-
-    def _membrane(self, facets: npt.NDArray[np.int32], tag: int) -> Array:
-        r"""Solve $-\Delta_\Gamma w = 1$ on a patch, $w = 0$ on its rim; values at V's local nodes."""
-        V, (_, ds) = self.space.V, self._measures()
-        w, v = ufl.TrialFunction(V), ufl.TestFunction(V)
-        n = ufl.FacetNormal(self.mesh.mesh)
-        slope = ufl.grad(w) - ufl.dot(ufl.grad(w), n) * n
-        a = dolfinx.fem.form(ufl.inner(slope, ufl.grad(v)) * ds(tag), jit_options=JIT_OPTIONS)
-        load = dolfinx.fem.form(v * ds(tag), jit_options=JIT_OPTIONS)
-        wall = [p.name for p in self.mesh.patches.values() if p.role == "wall"]
-        rim = np.concatenate([self.mesh.facets(name) for name in wall]).astype(np.int32)
-        inside = np.setdiff1d(self.space.nodes_on(facets), self.space.nodes_on(rim))
-        count = V.dofmap.index_map.size_local + V.dofmap.index_map.num_ghosts
-        outside = np.setdiff1d(np.arange(count, dtype=np.int32), inside)
-        zero = dolfinx.fem.dirichletbc(PETSc.ScalarType(0.0), outside, V)
-        K = dolfinx.fem.petsc.assemble_matrix(a, [zero])
-        K.assemble()
-        b, solution = dolfinx.fem.Function(V), dolfinx.fem.Function(V)
-        dolfinx.fem.assemble_vector(b.x.array, load)
-        b.x.scatter_reverse(dolfinx.la.InsertMode.add)
-        b.x.array[outside] = 0.0
-        ksp = PETSc.KSP().create(self.comm)
-        ksp.setOperators(K)
-        ksp.setType("cg")
-        ksp.getPC().setType("jacobi")
-        ksp.setTolerances(rtol=1e-13, max_it=5000)
-        ksp.solve(b.x.petsc_vec, solution.x.petsc_vec)
-        solution.x.scatter_forward()
-        ksp.destroy()
-        K.destroy()
-        return np.array(solution.x.array)
-
-    def _choose_slot(self) -> int | None:
-        """Local index of the inlet unknown that holds Q, on the one rank that has it; else None."""
-        if self.prescribed:
-            return None
-        mine = np.flatnonzero(self.profile[: self.space.owned])
-        rank = self.comm.allreduce(self.comm.rank if mine.size else self.comm.size, op=MPI.MIN)
-        return int(mine[0]) if rank == self.comm.rank else None
 
     # -- state ---------------------------------------------------------------------------------
 

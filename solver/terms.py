@@ -149,7 +149,7 @@ def supg_pspg(f: Fields) -> Form:
 
 
 def lsic(f: Fields) -> Form:
-    r"""Least squares on incompressibility, $\tau_c\,\nabla\cdot u\,\nabla\cdot v$, $\tau_c = 1/(\tau\,\mathrm{tr}\,G)$."""
+    r"""Least squares on incompressibility, $(\nabla\cdot u)(\nabla\cdot v)/(\tau\,\mathrm{tr}\,G)$."""
     return ufl.div(f.u) * ufl.div(f.v) / (tau(f) * ufl.tr(metric(f))) * f.dx
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from solver.boundary import solve_spd
 from solver.engine import JIT_OPTIONS, PETSc, dolfinx, ufl
 from solver.system import FlowSystem
 
@@ -31,11 +32,6 @@ def wall_shear_stress(system: FlowSystem) -> Any:  # noqa: ANN401
     w, v = ufl.TrialFunction(V), ufl.TestFunction(V)
     on_wall = system.space.nodes_on(_wall_facets(system))
     mass = _mass(V, dolfinx.fem.form(w * v * ds, jit_options=JIT_OPTIONS), on_wall)
-    ksp = PETSc.KSP().create(system.comm)
-    ksp.setOperators(mass)
-    ksp.setType("cg")
-    ksp.getPC().setType("jacobi")
-    ksp.setTolerances(rtol=1e-10, max_it=1000)
     unit = system.scales.viscosity * system.scales.velocity / system.scales.length
     components = []
     for c in range(3):
@@ -44,11 +40,9 @@ def wall_shear_stress(system: FlowSystem) -> Any:  # noqa: ANN401
         dolfinx.fem.assemble_vector(b.x.array, form)
         b.x.scatter_reverse(dolfinx.la.InsertMode.add)
         b.x.array[:] = np.where(_mask(b.x.array.size, on_wall), b.x.array, 0.0)
-        ksp.solve(b.x.petsc_vec, out.x.petsc_vec)
-        out.x.scatter_forward()
+        solve_spd(mass, b, out, 1e-10)
         out.x.array[:] *= unit
         components.append(out)
-    ksp.destroy()
     mass.destroy()
     return components
 

@@ -24,9 +24,12 @@ def _extract(order: int, name_of: Where, directory: Path) -> VesselMesh:
     cells = number[model.mesh.getElementsByType(4 if order == 1 else 11)[1]]
     cells = cells.reshape(-1, 4 if order == 1 else 10)
     if order == 2:
-        cells = cells[:, [0, 1, 2, 3, 4, 5, 6, 7, 9, 8]]  # Gmsh and VTK differ in the last two edges
+        cells = cells[
+            :, [0, 1, 2, 3, 4, 5, 6, 7, 9, 8]
+        ]  # Gmsh and VTK differ in the last two edges
     names, facets, facet_names = ["wall"], [], []
-    for dimension, surface in model.getEntities(2):
+    volumes = model.getEntities(3)
+    for dimension, surface in model.getBoundary(volumes, combined=True, oriented=False):
         nodes = model.mesh.getElementsByType(2 if order == 1 else 9, surface)[1]
         if not nodes.size:
             continue
@@ -38,14 +41,18 @@ def _extract(order: int, name_of: Where, directory: Path) -> VesselMesh:
     names[1:] = sorted(names[1:])
     all_facets = np.concatenate(facets)
     facet_tags = np.array([names.index(name) for name in facet_names], dtype=np.int32)
-    used, inverse = np.unique(np.concatenate([cells.ravel(), all_facets.ravel()]), return_inverse=True)
+    used, inverse = np.unique(
+        np.concatenate([cells.ravel(), all_facets.ravel()]), return_inverse=True
+    )
     cells, all_facets = (
         inverse[: cells.size].reshape(cells.shape),
         inverse[cells.size :].reshape(all_facets.shape),
     )
     points = points[used]
     p = points[cells[:, :4]]
-    volume = np.einsum("ij,ij->i", np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]), p[:, 3] - p[:, 0])
+    volume = np.einsum(
+        "ij,ij->i", np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]), p[:, 3] - p[:, 0]
+    )
     if not (volume > 0).all():
         raise RuntimeError("inverted cells in the test mesh")
     corner = points[all_facets[:, :3]]
@@ -94,7 +101,9 @@ def tube(directory: Path, *, D: float, L: float, h: float, order: int = 2) -> Ve
         _generate(order)
 
         def name(c: np.ndarray) -> str:
-            return "inlet" if abs(c[0]) < 1e-6 * L else "out" if abs(c[0] - L) < 1e-6 * L else "wall"
+            return (
+                "inlet" if abs(c[0]) < 1e-6 * L else "out" if abs(c[0] - L) < 1e-6 * L else "wall"
+            )
 
         return _extract(order, name, directory)
     finally:
@@ -119,7 +128,14 @@ def stenosis(
         a, b, half = -upstream * D - length * D / 2, downstream * D + length * D / 2, length * D / 2
 
         def radius(x: float) -> float:
-            return D / 2 * (1 - reduction * (0.5 * (1 + math.cos(math.pi * x / half)) if abs(x) < half else 0))
+            return (
+                D
+                / 2
+                * (
+                    1
+                    - reduction * (0.5 * (1 + math.cos(math.pi * x / half)) if abs(x) < half else 0)
+                )
+            )
 
         occ = gmsh.model.occ
         points = [occ.addPoint(x, radius(x), 0) for x in np.linspace(-half, half, 41)]
@@ -144,14 +160,22 @@ def stenosis(
         _generate(order)
 
         def name(c: np.ndarray) -> str:
-            return "inlet" if abs(c[0] - a) < 1e-4 * D else "out" if abs(c[0] - b) < 1e-4 * D else "wall"
+            return (
+                "inlet"
+                if abs(c[0] - a) < 1e-4 * D
+                else "out"
+                if abs(c[0] - b) < 1e-4 * D
+                else "wall"
+            )
 
         return _extract(order, name, directory)
     finally:
         gmsh.finalize()
 
 
-def bifurcation(directory: Path, *, D: float, h: float, order: int = 2, arms: int = 2) -> VesselMesh:
+def bifurcation(
+    directory: Path, *, D: float, h: float, order: int = 2, arms: int = 2
+) -> VesselMesh:
     """A trunk along x that splits into ``arms`` tubes fanned out in the xy plane."""
     _start(h)
     try:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from meshing.errors import InputError
 from meshing.vessel import MeshArrays, Patch, VesselMesh
-from solver.engine import basix, dolfinx
+from solver.engine import dolfinx, element
 from solver.parallel import on_root
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ class FlowMesh:
     kept: npt.NDArray[np.int64] | None
     cells: int
     order: int
+
+    @property
+    def inlet(self) -> str:
+        """Name of the inlet patch."""
+        return next(patch.name for patch in self.patches.values() if patch.role == "inlet")
 
     def facets(self, name: str) -> npt.NDArray[np.int32]:
         """Local facets of a patch."""
@@ -76,24 +81,26 @@ def _fault(vessel: VesselMesh, arrays: MeshArrays) -> str:
         return f"facets of shape {arrays.facets.shape} for cells of shape {arrays.cells.shape}"
     if not np.isfinite(arrays.points).all():
         return "coordinates that are not finite"
-    count = len(arrays.points)
     for name, index in (("cells", arrays.cells), ("facets", arrays.facets)):
-        if index.size == 0 or index.min() < 0 or index.max() >= count:
-            return f"{name} that are empty or name nodes outside 0..{count - 1}"
+        if index.size == 0 or index.min() < 0 or index.max() >= len(arrays.points):
+            return f"{name} that are empty or name nodes that are not there"
+    return _geometric_fault(vessel, arrays)
+
+
+def _geometric_fault(vessel: VesselMesh, arrays: MeshArrays) -> str:
     if (inverted := int((_corner_volumes(arrays) <= 0.0).sum())) > 0:
         return f"{inverted} cells turned inside out"
     if not _same_faces(arrays):
         return "boundary facets that are not exactly the free faces of the cells"
     stray = set(np.unique(arrays.facet_tags).tolist()) ^ {patch.tag for patch in vessel.patches}
-    if stray:
-        return f"facet tags and patches that do not match (tags {sorted(stray)})"
-    return ""
+    return f"facet tags and patches that do not match (tags {sorted(stray)})" if stray else ""
 
 
 def _corner_volumes(arrays: MeshArrays) -> npt.NDArray[np.float64]:
     """Six times the signed volumes of the straight tetrahedra."""
     a, b, c, d = (arrays.points[arrays.cells[:, i]] for i in range(4))
-    return np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a)
+    volumes: npt.NDArray[np.float64] = np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a)
+    return volumes
 
 
 def _same_faces(arrays: MeshArrays) -> bool:
@@ -121,7 +128,9 @@ def _compress(arrays: MeshArrays) -> tuple[npt.NDArray[np.int64], MeshArrays]:
     return used, MeshArrays(arrays.points[used], cells, new[arrays.facets], arrays.facet_tags)
 
 
-def distribute(comm: MPI.Comm, source: tuple[VesselMesh, MeshArrays] | None, length: float) -> FlowMesh:
+def distribute(
+    comm: MPI.Comm, source: tuple[VesselMesh, MeshArrays] | None, length: float
+) -> FlowMesh:
     """Distribute the mesh that rank 0 holds, scaled to ``length``."""
     facts, kept = None, None
     if source is not None:
@@ -135,8 +144,8 @@ def distribute(comm: MPI.Comm, source: tuple[VesselMesh, MeshArrays] | None, len
         cells = arrays.cells[:, _permutation("tetrahedron", cell_nodes)]
         facets = arrays.facets[:, _permutation("triangle", facet_nodes)]
         points, tags = arrays.points / length, arrays.facet_tags
-    element = basix.ufl.element("Lagrange", "tetrahedron", order, shape=(3,))
-    mesh = dolfinx.mesh.create_mesh(comm, np.ascontiguousarray(cells), element, points)
+    shape = element("Lagrange", "tetrahedron", order, shape=(3,))
+    mesh = dolfinx.mesh.create_mesh(comm, np.ascontiguousarray(cells), shape, points)
     facet_tags = _facet_tags(mesh, np.ascontiguousarray(facets), tags.astype(np.int32))
     by_name = {patch.name: patch for patch in patches}
     return FlowMesh(mesh, facet_tags, by_name, length, nodes, kept, count, order)

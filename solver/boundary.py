@@ -1,0 +1,163 @@
+"""The boundary of a flow problem: openings, fixed unknowns, the inlet's profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from solver.coupling import Emphasis
+from solver.engine import JIT_OPTIONS, MPI, PETSc, dolfinx, ufl
+from solver.inlets import FlowInlet
+from solver.io.mesh import FlowMesh
+from solver.problem import FlowProblem
+from solver.scales import Scales
+from solver.spaces import Space
+
+Array = npt.NDArray[np.float64]
+MASS_WEIGHT = 3.0
+"""What an imbalance of one reference flow counts in a residual norm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Openings:
+    """The open patches, inlet first, and their functionals as columns over the owned unknowns.
+
+    Attributes:
+        names: Patch names.
+        flux: ``flux[:, i] @ x`` is the flow out of patch i.
+        mean: ``mean[:, i] @ x`` is the mean pressure over patch i.
+        area: Dimensionless areas.
+        p0: Dimensionless offset of each model (of the inlet: the given pressure, or zero).
+        R: Dimensionless resistances (zero for the inlet).
+    """
+
+    names: tuple[str, ...]
+    flux: Array
+    mean: Array
+    area: Array
+    p0: Array
+    R: Array
+
+
+def measure(mesh: FlowMesh, space: Space) -> Any:  # noqa: ANN401
+    """Boundary measure with the patch tags."""
+    data = {"quadrature_degree": 2 * space.degree + 1}
+    return ufl.Measure("ds", domain=mesh.mesh, subdomain_data=mesh.facet_tags, metadata=data)
+
+
+def _compile(form: Any) -> Any:  # noqa: ANN401
+    return dolfinx.fem.form(form, jit_options=JIT_OPTIONS)
+
+
+def _owned(space: Space, form: Any) -> Array:  # noqa: ANN401
+    """Owned part of an assembled linear form on W."""
+    b = dolfinx.fem.Function(space.W)
+    dolfinx.fem.assemble_vector(b.x.array, _compile(form))
+    b.x.scatter_reverse(dolfinx.la.InsertMode.add)
+    return np.array(b.x.array[: space.owned])
+
+
+def openings(problem: FlowProblem, mesh: FlowMesh, scales: Scales, space: Space) -> Openings:
+    """Assemble the functionals of the open patches and scale their models."""
+    ds, n = measure(mesh, space), ufl.FacetNormal(mesh.mesh)
+    v, q = space.split(ufl.TestFunction(space.W))
+    names = (mesh.inlet, *problem.outlets)
+    tags = [mesh.patches[name].tag for name in names]
+    flux = np.stack([_owned(space, ufl.inner(v, n) * ds(tag)) for tag in tags], axis=1)
+    mean = np.stack([_owned(space, q * ds(tag)) for tag in tags], axis=1)
+    area = np.asarray(mesh.mesh.comm.allreduce(mean.sum(axis=0)))
+    models = [outlet.steady() for outlet in problem.outlets.values()]
+    at_inlet = scales.datum if isinstance(problem.inlet, FlowInlet) else problem.inlet.p
+    p0 = (np.array([at_inlet, *(p for p, _ in models)]) - scales.datum) / scales.pressure
+    R = np.array([0.0, *(R for _, R in models)]) * scales.flow / scales.pressure
+    return Openings(names, flux, mean / area, area, p0, R)
+
+
+def _facets(mesh: FlowMesh, *roles: str) -> npt.NDArray[np.int32]:
+    """Local facets of all patches with one of the roles."""
+    found = [mesh.facets(patch.name) for patch in mesh.patches.values() if patch.role in roles]
+    return np.unique(np.concatenate(found)).astype(np.int32)
+
+
+def fixed(mesh: FlowMesh, space: Space) -> npt.NDArray[np.int32]:
+    """Owned and ghost velocity unknowns on the wall and the inlet (no freedom of their own)."""
+    nodes = space.nodes_on(_facets(mesh, "wall", "inlet"))
+    return np.unique(space.velocity[nodes].ravel())
+
+
+def inlet_profile(mesh: FlowMesh, space: Space, flux: Array) -> Array:
+    """Velocity (all local unknowns) that carries a unit flow into the domain.
+
+    Args:
+        mesh: The mesh.
+        space: The space.
+        flux: The flow through the inlet as a functional of the owned unknowns, outward positive.
+    """
+    comm, tag = mesh.mesh.comm, mesh.patches[mesh.inlet].tag
+    ds, n = measure(mesh, space), ufl.FacetNormal(mesh.mesh)
+    parts = [dolfinx.fem.assemble_scalar(_compile(n[i] * ds(tag))) for i in range(3)]
+    normal = np.asarray(comm.allreduce(np.array(parts)))
+    shape = _membrane(mesh, space)
+    W = space.W.dofmap
+    profile = np.zeros((W.index_map.size_local + W.index_map.num_ghosts) * W.index_map_bs)
+    for c in range(3):
+        profile[space.velocity[:, c]] = -shape * normal[c] / np.linalg.norm(normal)
+    return np.asarray(profile / -comm.allreduce(float(flux @ profile[: space.owned])))
+
+
+def _membrane(mesh: FlowMesh, space: Space) -> Array:
+    r"""Solve $-\Delta_\Gamma w = 1$ on the inlet, $w = 0$ on its rim; values at V's local nodes."""
+    V, tag = space.V, mesh.patches[mesh.inlet].tag
+    ds, n = measure(mesh, space)(tag), ufl.FacetNormal(mesh.mesh)
+    w, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    slope = ufl.grad(w) - ufl.dot(ufl.grad(w), n) * n
+    on_inlet = space.nodes_on(mesh.facets(mesh.inlet))
+    inside = np.setdiff1d(on_inlet, space.nodes_on(_facets(mesh, "wall")))
+    count = V.dofmap.index_map.size_local + V.dofmap.index_map.num_ghosts
+    outside = np.setdiff1d(np.arange(count, dtype=np.int32), inside)
+    K = dolfinx.fem.petsc.assemble_matrix(
+        _compile(ufl.inner(slope, ufl.grad(v)) * ds),
+        [dolfinx.fem.dirichletbc(PETSc.ScalarType(0.0), outside, V)],
+    )
+    K.assemble()
+    b, solution = dolfinx.fem.Function(V), dolfinx.fem.Function(V)
+    dolfinx.fem.assemble_vector(b.x.array, _compile(v * ds))
+    b.x.scatter_reverse(dolfinx.la.InsertMode.add)
+    b.x.array[outside] = 0.0
+    solve_spd(K, b, solution, 1e-13)
+    K.destroy()
+    return np.array(solution.x.array)
+
+
+def solve_spd(K: Any, b: Any, x: Any, rtol: float) -> None:  # noqa: ANN401
+    """Solve a small well-conditioned symmetric system for a function (conjugate gradients)."""
+    ksp = PETSc.KSP().create(K.comm)
+    ksp.setOperators(K)
+    ksp.setType("cg")
+    ksp.getPC().setType("jacobi")
+    ksp.setTolerances(rtol=rtol, max_it=10000)
+    ksp.setErrorIfNotConverged(True)
+    ksp.solve(b.x.petsc_vec, x.x.petsc_vec)
+    x.x.scatter_forward()
+    ksp.destroy()
+
+
+def slot(space: Space, profile: Array) -> int | None:
+    """Local index of the inlet unknown that holds Q, on the one rank that has it; else None."""
+    comm = space.W.mesh.comm
+    mine = np.flatnonzero(profile[: space.owned])
+    rank = comm.allreduce(comm.rank if mine.size else comm.size, op=MPI.MIN)
+    return int(mine[0]) if rank == comm.rank else None
+
+
+def balance(space: Space) -> Emphasis:
+    """Weight of the total mass balance in residual norms."""
+    comm = space.W.mesh.comm
+    pressure = space.pressure[space.pressure < space.owned]
+    direction = np.zeros(space.owned)
+    root = float(np.sqrt(comm.allreduce(pressure.size)))
+    direction[pressure] = 1.0 / root
+    return Emphasis(comm, direction, MASS_WEIGHT * root)
