@@ -64,7 +64,7 @@ def march(driver: SteadySolver, flow_throughs: float, progress: Progress) -> Ave
     system.start_marching(dt)
     driver.stale = True
     old, now = system.snapshot(), system.snapshot()
-    total = min(MAX_STEPS, round((SPIN_UP + flow_throughs) * duration / dt))
+    total = max(8, min(MAX_STEPS, round((SPIN_UP + flow_throughs) * duration / dt)))
     skip = total // 4
     mean, Q_mean = np.zeros_like(now[0]), 0.0
     scale = max(system.distance(np.zeros_like(mean)), 1e-30)
@@ -76,7 +76,7 @@ def march(driver: SteadySolver, flow_throughs: float, progress: Progress) -> Ave
         system.linearise_about_state()
         iterations = driver.correct(LINEAR_TOLERANCE)
         change = system.distance(now[0])
-        if not math.isfinite(change) or change > BREAKDOWN * scale:
+        if not (driver.solved and math.isfinite(change) and change < BREAKDOWN * scale):
             system.restore(now)
             system.stop_marching()
             return Average(step, dt, np.empty(0), np.empty(0), False)

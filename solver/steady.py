@@ -84,6 +84,7 @@ class SteadySolver:
         self.fresh_iterations = 0
         self.stale = True
         self.factored_at = 0.0
+        self.solved = True  # whether the last linear solve met its tolerance
 
     def stokes(self) -> float:
         """Solve the Stokes problem into the state; return the residual of the full equations there."""
@@ -111,6 +112,7 @@ class SteadySolver:
             iterations += again
         if not self.fresh_iterations:
             self.fresh_iterations = iterations
+        self.solved = good
         self.stale = not good or iterations > 2 * self.fresh_iterations + 12
         return iterations
 

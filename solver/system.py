@@ -73,14 +73,14 @@ class FlowSystem:
         mesh = self.mesh.mesh
         beta = dolfinx.fem.Constant(mesh, self.problem.backflow_beta)
         return terms.Fields(
-            u, p, v, q, w, f, acceleration, self.nu, beta, space.degree, dx, ds(outlets)
+            u, p, v, q, w, f, acceleration, None, self.nu, beta, space.degree, dx, ds(outlets)
         )
 
     def _build_forms(self) -> None:
         mesh = self.mesh.mesh
         self.inverse_cfl = dolfinx.fem.Constant(mesh, 0.0)
         self.newton = dolfinx.fem.Constant(mesh, 0.0)
-        model = terms.STABILISED if self.space.equal_order else terms.GALERKIN
+        model = terms.EQUAL_ORDER if self.space.equal_order else terms.TAYLOR_HOOD
         self.steady = self.F, self.J = self._compile(model, self._fields())
 
     def _compile(self, model: tuple[terms.Term, ...], fields: terms.Fields) -> tuple[Any, Any]:
@@ -103,7 +103,7 @@ class FlowSystem:
         h, _ = self.space.split(self.history)
         rate = dolfinx.fem.Constant(self.mesh.mesh, 1.0 / dt)
         fields = self._fields(rate * (1.5 * u - h))
-        model = terms.STABILISED if self.space.equal_order else terms.GALERKIN
+        model = terms.EQUAL_ORDER if self.space.equal_order else terms.TAYLOR_HOOD
         self.F, self.J = self._compile((*model, terms.inertia), fields)
 
     def remember(self, history: Array) -> None:

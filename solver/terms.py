@@ -41,6 +41,7 @@ class Fields:
         w: Advecting velocity (equals ``u`` in the residual).
         f: Velocity inside the stabilisation parameter (equals ``u`` in the residual).
         acceleration: Time derivative of the velocity; None in the steady state.
+        force: Body force; None for none.
         nu: One over the Reynolds number.
         beta: Backflow stabilisation factor.
         degree: Polynomial degree of the velocity.
@@ -55,6 +56,7 @@ class Fields:
     w: Any
     f: Any
     acceleration: Any
+    force: Any
     nu: Any
     beta: Any
     degree: int
@@ -131,21 +133,32 @@ def tau(f: Fields) -> Any:  # noqa: ANN401
 
 
 def strong_momentum(f: Fields) -> Any:  # noqa: ANN401
-    r"""Strong residual of the momentum balance, $\dot u + (w\cdot\nabla)u + \nabla p - \nu\Delta u$."""
+    r"""Strong residual of the momentum balance, $\dot u + (w\cdot\nabla)u + \nabla p - \nu\Delta u - b$."""
     advection = ufl.dot(ufl.grad(f.u), f.w) + ufl.grad(f.p)
     if f.acceleration is not None:
         advection += f.acceleration
+    if f.force is not None:
+        advection -= f.force
     return advection if f.degree == 1 else advection - f.nu * ufl.div(ufl.grad(f.u))
 
 
-def supg_pspg(f: Fields) -> Form:
-    r"""Streamline-upwind and pressure stabilisation, $\tau\, r \cdot ((w\cdot\nabla) v + \nabla q)$.
+def body_force(f: Fields) -> Form:
+    """Body force, on the left-hand side."""
+    return -ufl.inner(f.force, f.v) * f.dx
+
+
+def pspg(f: Fields) -> Form:
+    r"""Pressure stabilisation, $\tau\, r \cdot \nabla q$: lets velocity and pressure share one degree."""
+    return tau(f) * ufl.inner(strong_momentum(f), ufl.grad(f.q)) * f.dx
+
+
+def supg(f: Fields) -> Form:
+    r"""Streamline-upwind stabilisation, $\tau\, r \cdot (w\cdot\nabla) v$.
 
     Reference:
         Tezduyar et al. (1992), CMAME 95, 221-242, https://doi.org/10.1016/0045-7825(92)90141-6.
     """
-    test = ufl.dot(ufl.grad(f.v), f.f) + ufl.grad(f.q)
-    return tau(f) * ufl.inner(strong_momentum(f), test) * f.dx
+    return tau(f) * ufl.inner(strong_momentum(f), ufl.dot(ufl.grad(f.v), f.f)) * f.dx
 
 
 def lsic(f: Fields) -> Form:
@@ -154,7 +167,8 @@ def lsic(f: Fields) -> Form:
 
 
 GALERKIN: tuple[Term, ...] = (convection, viscous_stress, pressure_coupling, backflow)
-STABILISED: tuple[Term, ...] = (*GALERKIN, supg_pspg, lsic)
+TAYLOR_HOOD: tuple[Term, ...] = (*GALERKIN, supg, lsic)
+EQUAL_ORDER: tuple[Term, ...] = (*TAYLOR_HOOD, pspg)
 
 
 def residual(terms: Iterable[Term], f: Fields) -> Form:

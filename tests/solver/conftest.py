@@ -1,0 +1,37 @@
+"""Small meshes for the solver's tests; made once a session."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+D = 3e-3
+
+
+def _module():
+    path = Path(__file__).parents[1] / "flow_meshes.py"
+    spec = importlib.util.spec_from_file_location("flow_meshes", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def flow_meshes():
+    return _module()
+
+
+@pytest.fixture(scope="session")
+def tube(flow_meshes, tmp_path_factory):
+    """A short coarse curved tube, D = 3 mm, L = 12 mm."""
+    folder = tmp_path_factory.mktemp("tube")
+    flow_meshes.tube(folder, D=D, L=4 * D, h=D / 3.5)
+    return folder / "mesh.json"
+
+
+@pytest.fixture(scope="session")
+def fork(flow_meshes, tmp_path_factory):
+    """A coarse curved bifurcation."""
+    folder = tmp_path_factory.mktemp("fork")
+    flow_meshes.bifurcation(folder, D=D, h=D / 3)
+    return folder / "mesh.json"

@@ -1,0 +1,177 @@
+"""The flow solver end to end on small meshes: exact flow, pressure inlet, errors, restart, ranks."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from meshing.errors import ComputationError, InputError
+from meshing.vessel import VesselMesh
+from solver.problem import FlowProblem, FlowResult
+from solver.run import solve
+
+MU, D, L = 3.5e-3, 3e-3, 12e-3
+P_IN, Q = 12_000.0, 2e-6
+R_PIPE = 128 * MU * L / (math.pi * D**4)
+ENVIRONMENT = {**os.environ, "UCX_TLS": "self,sm,tcp", "OMP_NUM_THREADS": "1"}
+
+
+def problem(mesh, inlet, R, **changes):
+    given = {
+        "mesh": str(mesh),
+        "element": "P2-P2",
+        "rheology": {"kind": "newtonian", "viscosity": MU},
+        "inlet": inlet,
+        "outlets": {name: {"kind": "resistance", "R": value} for name, value in R.items()},
+        **changes,
+    }
+    return FlowProblem.model_validate(given)
+
+
+def test_flow_inlet_gives_poiseuille_flow(tube, tmp_path):
+    result = solve(problem(tube, {"kind": "flow", "Q": Q}, {"out": 1e9}), output=tmp_path)
+    inlet, out = result.patches["inlet"], result.patches["out"]
+    assert result.status == "converged"
+    assert inlet.Q == pytest.approx(-Q, rel=1e-12)
+    assert out.Q == pytest.approx(Q, rel=1e-9)
+    assert inlet.p - out.p == pytest.approx(R_PIPE * Q, rel=5e-3)
+    assert out.p == pytest.approx(1e9 * Q, rel=1e-9)
+    assert result.mass_balance < 1e-9
+    with h5py.File(tmp_path / "fields.h5") as f:
+        u, p, tau = f["velocity"][:], f["pressure"][:], f["wall_shear_stress"][:]
+    points = VesselMesh.load(tube).arrays().points
+    radius = np.hypot(points[:, 1], points[:, 2])
+    assert u[:, 0] == pytest.approx(
+        8 * Q / (math.pi * D**2) * (1 - (2 * radius / D) ** 2), abs=0.03 * 8 * Q / (math.pi * D**2)
+    )
+    middle = abs(points[:, 0] - L / 2) < L / 8
+    assert p[middle] == pytest.approx(
+        out.p + R_PIPE * Q * (1 - points[middle, 0] / L), abs=0.02 * R_PIPE * Q
+    )
+    on_wall = middle & (radius > 0.499 * D)
+    assert tau[on_wall, 0].mean() == pytest.approx(32 * MU * Q / (math.pi * D**3), rel=0.03)
+    assert not tau[radius < 0.4 * D].any()
+
+
+@pytest.mark.parametrize("element", ["P2-P2", "P2-P1"])
+def test_pressure_inlet_finds_the_flow(tube, element):
+    R = (P_IN - R_PIPE * Q) / Q
+    result = solve(problem(tube, {"kind": "pressure", "p": P_IN}, {"out": R}, element=element))
+    assert result.patches["inlet"].p == pytest.approx(P_IN, rel=1e-9)
+    assert result.patches["out"].Q == pytest.approx(Q, rel=1e-4)
+    assert result.patches["out"].residual < 1e-6 * P_IN
+    assert result.mass_balance < 1e-9
+
+
+def test_pressure_inlet_does_not_need_resistances(tube):
+    """The flow is given by the pipe alone: the inlet's own equation must be exact, too."""
+    drop = R_PIPE * Q
+    outlets = {"out": {"kind": "resistance", "R": 0.0, "pd": P_IN - drop}}
+    given = problem(tube, {"kind": "pressure", "p": P_IN}, {}, outlets=outlets)
+    assert solve(given).patches["out"].Q == pytest.approx(Q, rel=5e-3)
+
+
+def test_two_outlets_split_as_the_network(fork):
+    """Slow flow; the arms (alike, Poiseuille's resistance) are in series with unequal resistances."""
+    slow, arm, length = 1e-9, 0.8 * D, 6 * D
+    own = 128 * MU * length / (math.pi * arm**4)
+    R = {"out0": 2e10, "out1": 5e10}
+    result = solve(problem(fork, {"kind": "flow", "Q": slow}, R))
+    flows = np.array([result.patches[name].Q for name in R])
+    conductance = 1 / (own + np.array(list(R.values())))
+    assert flows == pytest.approx(slow * conductance / conductance.sum(), rel=1e-3)
+    assert flows.sum() == pytest.approx(slow, rel=1e-9)
+    for name in R:
+        assert result.patches[name].residual < 1e-6 * result.patches[name].p
+
+
+def test_restart_equals_the_uninterrupted_run(tube, tmp_path):
+    given = problem(tube, {"kind": "pressure", "p": P_IN}, {"out": 5e9})
+    whole = solve(given, output=tmp_path / "whole")
+    again = solve(given, output=tmp_path / "again", restart=tmp_path / "whole" / "state.h5")
+    assert again.steps <= 4
+    assert again.patches["out"].p == pytest.approx(whole.patches["out"].p, rel=1e-9)
+    assert again.patches["out"].Q == pytest.approx(whole.patches["out"].Q, rel=1e-9)
+    picked_up = solve(given, output=tmp_path / "whole")
+    assert picked_up.steps <= 4
+    other = problem(tube, {"kind": "pressure", "p": P_IN}, {"out": 6e9})
+    assert "started from a saved state" not in solve(other, output=tmp_path / "whole").notes
+
+
+def test_no_convergence_is_an_error_that_saves_state_and_history(tube, tmp_path):
+    given = problem(
+        tube,
+        {"kind": "flow", "Q": Q},
+        {"out": 1e9},
+        element="P1-P1",
+        steady={"max_steps": 1, "max_linear_iterations": 1, "march_flow_throughs": 1e-3},
+    )
+    with pytest.raises(ComputationError, match=r"state\.h5.*Try"):
+        solve(given, output=tmp_path)
+    assert (tmp_path / "state.h5").exists()
+    assert json.loads((tmp_path / "history.json").read_text())
+    assert not (tmp_path / "flow.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("outlets", "said"),
+    [({}, "no outlet"), ({"out": 1e9, "LAD": 1e9}, "'LAD' is not in the mesh")],
+)
+def test_outlets_that_do_not_match_the_mesh(tube, outlets, said):
+    with pytest.raises(InputError, match=said):
+        solve(problem(tube, {"kind": "flow", "Q": Q}, outlets))
+
+
+def _run(folder, ranks=1):
+    """Start the solver as the pipeline does."""
+    command = [sys.executable, "-m", "solver", str(folder / "problem.json")]
+    if ranks > 1:
+        command = [str(Path(sys.executable).parent / "mpiexec"), "-n", str(ranks), *command]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=300
+    )
+
+
+def test_bad_problem_is_told_in_one_message(tube, tmp_path):
+    (tmp_path / "problem.json").write_text('{"mesh": "nothing.json", "element": "P3"}')
+    done = _run(tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "remedy" in done.stderr
+
+
+@pytest.mark.slow
+def test_missing_mesh_ends_all_ranks(tmp_path):
+    problem("nothing.json", {"kind": "flow", "Q": Q}, {"out": 1e9}).save(tmp_path / "problem.json")
+    done = _run(tmp_path, ranks=2)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("remedy") == 1
+
+
+@pytest.mark.slow
+def test_one_and_two_ranks_agree_and_restart_across(fork, tmp_path):
+    given = problem(fork, {"kind": "pressure", "p": P_IN}, {"out0": 8e9, "out1": 12e9})
+    fields = []
+    for ranks in (1, 2):
+        folder = tmp_path / str(ranks)
+        folder.mkdir()
+        given.save(folder / "problem.json")
+        done = _run(folder, ranks)
+        assert done.returncode == 0, done.stderr
+        with h5py.File(folder / "fields.h5") as f:
+            fields.append({name: f[name][:] for name in f})
+    one, two = fields
+    assert two["pressure"] / P_IN == pytest.approx(one["pressure"] / P_IN, abs=1e-6)
+    assert two["velocity"] == pytest.approx(one["velocity"], abs=1e-5 * one["velocity"].max())
+    tau = one["wall_shear_stress"]
+    assert two["wall_shear_stress"] == pytest.approx(tau, abs=1e-4 * tau.max())
+    done = _run(tmp_path / "2", 1)  # picks up the state that two ranks left
+    assert done.returncode == 0, done.stderr
+    assert FlowResult.load(tmp_path / "2" / "flow.json").steps <= 4

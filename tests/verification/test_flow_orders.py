@@ -1,0 +1,107 @@
+"""Manufactured steady solutions: orders of convergence of the terms, element by element."""
+
+import math
+
+import numpy as np
+import pytest
+import ufl
+
+from solver import terms
+from solver.engine import MPI, PETSc, dolfinx
+from solver.spaces import build
+
+NU = 0.05
+
+
+def _exact(x):
+    """A divergence-free velocity and a pressure on the unit cube."""
+    a, b, c = (math.pi * x[i] for i in range(3))
+    s, k = ufl.sin, ufl.cos
+    u = ufl.as_vector((s(a) * k(b) * k(c), k(a) * s(b) * k(c), -2 * k(a) * k(b) * s(c)))
+    return u, s(a) * k(b) + 0.3 * x[2] ** 2
+
+
+def _errors(element, n):
+    mesh = dolfinx.mesh.create_unit_cube(MPI.COMM_SELF, n, n, n)
+    space = build(mesh, element)
+    x = dolfinx.fem.Function(space.W)
+    u, p = space.split(x)
+    v, q = space.split(ufl.TestFunction(space.W))
+    exact_u, exact_p = _exact(ufl.SpatialCoordinate(mesh))
+    advection = ufl.dot(ufl.grad(exact_u), exact_u)
+    force = advection - NU * ufl.div(ufl.grad(exact_u)) + ufl.grad(exact_p)
+    dx = ufl.Measure("dx", domain=mesh, metadata={"quadrature_degree": 2 * space.degree + 2})
+    none = ufl.Measure("ds", domain=mesh)
+    fields = terms.Fields(u, p, v, q, u, u, None, force, NU, 0.0, space.degree, dx, none)
+    model = terms.EQUAL_ORDER if space.equal_order else terms.TAYLOR_HOOD
+    F = terms.residual((*model, terms.body_force), fields)
+    _solve(F, x, space, mesh, _exact)
+    found_u, found_p = space.split(x)
+    volume = dolfinx.fem.Constant(mesh, 1.0) * dx
+    mean = _integral((found_p - exact_p) * dx) / _integral(volume)
+    return (
+        math.sqrt(_integral(ufl.inner(found_u - exact_u, found_u - exact_u) * dx)),
+        math.sqrt(_integral((found_p - exact_p - mean) ** 2 * dx)),
+    )
+
+
+def _integral(form):
+    return dolfinx.fem.assemble_scalar(dolfinx.fem.form(form))
+
+
+def _solve(F, x, space, mesh, exact):
+    """Newton with a direct solver; velocity given on the boundary, pressure at one node."""
+    mesh.topology.create_connectivity(2, 3)
+    facets = dolfinx.mesh.exterior_facet_indices(mesh.topology)
+    nodes = space.nodes_on(facets)
+    where = space.V.tabulate_dof_coordinates()[nodes].T
+    u, p = _exact_numbers(where)
+    x.x.array[space.velocity[nodes]] = u.T
+    corner = int(np.argmin(np.linalg.norm(space.P.tabulate_dof_coordinates(), axis=1)))
+    x.x.array[space.pressure[corner]] = 0.0
+    held = np.append(space.velocity[nodes].ravel(), space.pressure[corner]).astype(np.int32)
+    J = dolfinx.fem.form(ufl.derivative(F, x, ufl.TrialFunction(space.W)))
+    residual = dolfinx.fem.form(F)
+    A, b = dolfinx.fem.petsc.create_matrix(J), dolfinx.fem.Function(space.W)
+    step = dolfinx.fem.Function(space.W)
+    solver = PETSc.KSP().create(MPI.COMM_SELF)
+    solver.setType("preonly")
+    solver.getPC().setType("lu")
+    solver.getPC().setFactorSolverType("mumps")
+    for _ in range(12):
+        b.x.array[:] = 0.0
+        dolfinx.fem.assemble_vector(b.x.array, residual)
+        b.x.array[held] = 0.0
+        if np.linalg.norm(b.x.array) < 1e-11:
+            break
+        A.zeroEntries()
+        dolfinx.fem.petsc.assemble_matrix(A, J)
+        A.assemble()
+        A.zeroRowsColumns(held, diag=1.0)
+        solver.setOperators(A)
+        solver.solve(b.x.petsc_vec, step.x.petsc_vec)
+        x.x.array[:] -= step.x.array
+    else:
+        pytest.fail("Newton's method did not converge")
+
+
+def _exact_numbers(x):
+    a, b, c = math.pi * x
+    s, k = np.sin, np.cos
+    u = np.array([s(a) * k(b) * k(c), k(a) * s(b) * k(c), -2 * k(a) * k(b) * s(c)])
+    return u, s(a) * k(b) + 0.3 * x[2] ** 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("element", "sizes", "order_u", "order_p"),
+    [
+        ("P1-P1", (8, 16), 1.8, 1.0),
+        ("P2-P2", (4, 8), 2.7, 1.8),
+        ("P2-P1", (4, 8), 2.7, 1.8),
+    ],
+)
+def test_orders(element, sizes, order_u, order_p):
+    (u0, p0), (u1, p1) = (_errors(element, n) for n in sizes)
+    assert math.log2(u0 / u1) >= order_u
+    assert math.log2(p0 / p1) >= order_p
