@@ -60,6 +60,17 @@ def resting_flow_from_mass(mass_g: float) -> float:
     return REFERENCE_RESTING_FLOW_ML_PER_MIN * math.pow(mass_g / REFERENCE_MASS_G, 0.75)
 
 
+def flow_of_truncated_tree(flow_mL_per_min: float, calibre: float) -> float:
+    r"""Resting flow through the outlets of a tree whose side branches are cut off, $Q\sqrt{\min(1, c)}$ [mL/min].
+
+    The lumen volume (of stems that once fed all branches) says $Q$; the calibre of the outlets that are left, by the
+    flow-diameter law, says $c\,Q$, $c = \sum d_i^m / D^m$. The first forces the flow of the missing branches through
+    the few that are there, the second takes it away from the stems: bounds from above and below, and their geometric
+    mean is taken. This mean is ours, not from the literature. A complete tree has $c$ near one and is not changed.
+    """
+    return flow_mL_per_min * math.sqrt(min(1.0, calibre))
+
+
 def flow_shares(diameters_mm: Sequence[float], exponent: float) -> list[float]:
     r"""Share of each outlet in the flow of the tree, $d_i^m / \sum_j d_j^m$.
 

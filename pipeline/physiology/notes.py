@@ -92,8 +92,9 @@ def _calibre(case: Case, anatomy: Anatomy) -> Iterator[str]:
     if kept < SPARSE_TREE:
         yield (
             f"The outlets have the calibre for {kept:.0%} of the flow that the inlet's calibre stands for: side "
-            f"branches are missing or the ends are diseased. All the flow leaves through these ends, so the pressure "
-            f"loss in the small distal segments is too large; read FFR behind a lesion rather than at the vessel's end."
+            f"branches are missing or the ends are diseased. More flow leaves through these ends than in the patient, "
+            f"so the pressure loss in the small distal segments is too large; read FFR behind a lesion "
+            f"rather than at the vessel's end, or give physiology.resting.flow_mL_per_min."
         )
 
 

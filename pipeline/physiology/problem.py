@@ -87,7 +87,7 @@ def flow_problem(
                 pressure,
                 *chain,
                 *choices(physiology),
-                calibre(physiology, anatomy),
+                *(() if calibre(physiology, anatomy) in chain else (calibre(physiology, anatomy),)),
                 *blood(case),
             )
         ],

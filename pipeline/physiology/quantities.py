@@ -13,6 +13,7 @@ from pipeline.physiology.formulas import (
     REFERENCE_RESTING_FLOW_ML_PER_MIN,
     VOLUME_TO_MASS_MM3_PER_G,
     calibre_kept,
+    flow_of_truncated_tree,
     mean_aortic_pressure,
     myocardial_mass_from_volume,
     resting_flow_from_mass,
@@ -81,7 +82,18 @@ def resting_flow(physiology: Physiology, anatomy: Anatomy) -> tuple[Quantity, ..
         "Fournier et al. 2021, doi:10.4244/EIJ-D-20-00684, times 0.24",
         "Fournier: abstract; Choy and Kassab and the territory masses: at second hand",
     )
-    return (*mass, flow)
+    if physiology.resting.myocardial_mass_g is not None:
+        return (*mass, flow)
+    kept = calibre(physiology, anatomy)
+    modelled = Quantity(
+        "resting flow of the branches modelled",
+        "Q_mod",
+        flow_of_truncated_tree(flow.value, kept.value),
+        unit,
+        "Q_rest sqrt(min(1, c)): between the flow the lumen volume stands for and the one the outlets stand for",
+        "ours (geometric mean of two bounds); decision 0054",
+    )
+    return (*mass, flow, kept, modelled)
 
 
 def _mass(physiology: Physiology, anatomy: Anatomy) -> tuple[Quantity, ...]:

@@ -8,7 +8,12 @@ from meshing.errors import InputError
 from pipeline.anatomy.types import Anatomy, End
 from pipeline.case import Case
 from pipeline.physiology import flow_problem
-from pipeline.physiology.formulas import flow_shares, resting_flow_from_mass, reynolds
+from pipeline.physiology.formulas import (
+    flow_of_truncated_tree,
+    flow_shares,
+    resting_flow_from_mass,
+    reynolds,
+)
 from solver.problem import FlowProblem
 
 MMHG = 133.322387415
@@ -184,3 +189,13 @@ def test_every_quantity_says_where_it_is_from():
             assert quantity["formula"]
             assert quantity["unit"]
             assert quantity["source"] or quantity["formula"].startswith(("given", "measured"))
+
+
+def test_a_truncated_tree_takes_the_mean_of_what_inlet_and_outlets_say():
+    assert flow_of_truncated_tree(100.0, 0.25) == pytest.approx(50.0)
+    assert flow_of_truncated_tree(100.0, 1.3) == 100.0
+
+
+def test_given_flow_is_not_reduced():
+    _, record = problem(physiology={"resting": {"flow_mL_per_min": 100}})
+    assert sum(row["resting_flow_mL_per_min"] for row in record["outlets"]) == pytest.approx(100)
