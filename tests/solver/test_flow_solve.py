@@ -38,8 +38,8 @@ def test_flow_inlet_gives_poiseuille_flow(tube, tmp_path):
     result = solve(problem(tube, {"kind": "flow", "Q": Q}, {"out": 1e9}), output=tmp_path)
     inlet, out = result.patches["inlet"], result.patches["out"]
     assert result.status == "converged"
-    assert inlet.Q == pytest.approx(-Q, rel=1e-12)
-    assert out.Q == pytest.approx(Q, rel=1e-9)
+    assert pytest.approx(-Q, rel=1e-12) == inlet.Q
+    assert pytest.approx(Q, rel=1e-9) == out.Q
     assert inlet.p - out.p == pytest.approx(R_PIPE * Q, rel=5e-3)
     assert out.p == pytest.approx(1e9 * Q, rel=1e-9)
     assert result.mass_balance < 1e-9
@@ -64,7 +64,7 @@ def test_pressure_inlet_finds_the_flow(tube, element):
     R = (P_IN - R_PIPE * Q) / Q
     result = solve(problem(tube, {"kind": "pressure", "p": P_IN}, {"out": R}, element=element))
     assert result.patches["inlet"].p == pytest.approx(P_IN, rel=1e-9)
-    assert result.patches["out"].Q == pytest.approx(Q, rel=1e-4)
+    assert pytest.approx(Q, rel=1e-4) == result.patches["out"].Q
     assert result.patches["out"].residual < 1e-6 * P_IN
     assert result.mass_balance < 1e-9
 
@@ -74,7 +74,7 @@ def test_pressure_inlet_does_not_need_resistances(tube):
     drop = R_PIPE * Q
     outlets = {"out": {"kind": "resistance", "R": 0.0, "pd": P_IN - drop}}
     given = problem(tube, {"kind": "pressure", "p": P_IN}, {}, outlets=outlets)
-    assert solve(given).patches["out"].Q == pytest.approx(Q, rel=5e-3)
+    assert pytest.approx(Q, rel=5e-3) == solve(given).patches["out"].Q
 
 
 def test_two_outlets_split_as_the_network(fork):
@@ -97,7 +97,7 @@ def test_restart_equals_the_uninterrupted_run(tube, tmp_path):
     again = solve(given, output=tmp_path / "again", restart=tmp_path / "whole" / "state.h5")
     assert again.steps <= 4
     assert again.patches["out"].p == pytest.approx(whole.patches["out"].p, rel=1e-9)
-    assert again.patches["out"].Q == pytest.approx(whole.patches["out"].Q, rel=1e-9)
+    assert pytest.approx(whole.patches["out"].Q, rel=1e-9) == again.patches["out"].Q
     picked_up = solve(given, output=tmp_path / "whole")
     assert picked_up.steps <= 4
     other = problem(tube, {"kind": "pressure", "p": P_IN}, {"out": 6e9})

@@ -55,7 +55,7 @@ def _solve(F, x, space, mesh, exact):
     facets = dolfinx.mesh.exterior_facet_indices(mesh.topology)
     nodes = space.nodes_on(facets)
     where = space.V.tabulate_dof_coordinates()[nodes].T
-    u, p = _exact_numbers(where)
+    u, _p = _exact_numbers(where)
     x.x.array[space.velocity[nodes]] = u.T
     corner = int(np.argmin(np.linalg.norm(space.P.tabulate_dof_coordinates(), axis=1)))
     x.x.array[space.pressure[corner]] = 0.0
