@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ COARSE_TOLERANCE, COARSE_STEPS = 3e-2, 15
 """When the coarse element's state is good enough, or has had enough steps, to start the fine one."""
 THICK, THICK_CFL, THICK_STEPS = 3.0, 50.0, 30
 """Viscosity factor from which a steady state is followed when it is not found directly."""
+VERY_THICK = 8.0
+"""The same with capturing viscosity: here Newton's method converges from the coarse element's state."""
 
 
 @dataclass(slots=True)
@@ -142,9 +144,26 @@ def _climb(driver: SteadySolver, goal: Goal, element: str, first: bool) -> Outco
     thick = driver.run(rough, f"{element} nu*{THICK:.0f}", THICK_CFL)
     if thick.converged:
         outcome = continue_in_viscosity(driver, goal, element, THICK)
+    if not outcome.converged and system.space.equal_order:
+        system.restore(start)
+        outcome = _capture(driver, goal, element)
     if not outcome.converged:
         system.thicken(1.0)
     return outcome
+
+
+def _capture(driver: SteadySolver, goal: Goal, element: str) -> Outcome:
+    """Follow the steady state of the equations with capturing viscosity down to the real viscosity."""
+    system, phase = driver.system, f"{element}+C"
+    system.capture(True)
+    system.thicken(VERY_THICK)
+    rough = Goal(goal.reference, CORRECTOR_TOLERANCE, THICK_STEPS, settle=False)
+    outcome = driver.newton(rough, f"{phase} nu*{VERY_THICK:.0f}", THICK_STEPS)
+    if outcome.converged:
+        outcome = continue_in_viscosity(driver, goal, phase, VERY_THICK)
+    if not outcome.converged:
+        system.capture(False)
+    return replace(outcome, captured=outcome.converged)
 
 
 def _carry(coarse: FlowSystem, driver: SteadySolver, rest: State) -> float:

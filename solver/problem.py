@@ -93,9 +93,10 @@ class FlowResult(_Frozen):
     """Numbers of a finished computation (the fields are in ``fields.h5``).
 
     Attributes:
-        status: ``converged``; ``regularised``: no steady state was found for the real viscosity, the
-            result is the steady state of a slightly thicker fluid (``thickening``; the notes estimate
-            what it changes); ``time-averaged`` where no steady state exists.
+        status: ``converged``; ``regularised``: no steady state was found for the real viscosity on this mesh, the
+            result is the steady state of a slightly thicker fluid (``thickening``; the notes estimate what it
+            changes), or with viscosity added where the mesh is too coarse (``captured``);
+            ``time-averaged`` where no steady state exists.
         history: One row a nonlinear step: residual, step size, linear iterations, flows.
     """
 
@@ -109,6 +110,9 @@ class FlowResult(_Frozen):
     residual: float = Field(description="final nonlinear residual relative to the first")
     thickening: float = Field(
         default=1.0, description="factor on the viscosity; one but for regularised"
+    )
+    captured: bool = Field(
+        default=False, description="viscosity was added where the mesh does not resolve the jet"
     )
     mass_balance: float = Field(description="|sum Q| / Q_in")
     inlet: str

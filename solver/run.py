@@ -16,6 +16,7 @@ import numpy as np
 
 from meshing.errors import ComputationError, InputError
 from meshing.vessel import MeshArrays, VesselMesh
+from solver import terms
 from solver.engine import MPI
 from solver.io import fields as field_file
 from solver.io import mesh as mesh_file
@@ -214,7 +215,8 @@ def _give_up(run: Run, system: FlowSystem, outcome: Outcome) -> None:
 def _status(found: Found) -> Literal["converged", "regularised", "time-averaged"]:
     if found.average is not None:
         return "time-averaged"
-    return "converged" if found.outcome.thickening == 1.0 else "regularised"
+    real = found.outcome.thickening == 1.0 and not found.outcome.captured
+    return "converged" if real else "regularised"
 
 
 def _explain(found: Found) -> list[str]:
@@ -231,6 +233,11 @@ def _explain(found: Found) -> list[str]:
         notes.append(
             f"{outcome.reason}; the result is the steady state there. Estimated change of the mean "
             f"pressures [Pa] down to the real viscosity: {told(shift)}"
+        )
+    if outcome.captured:
+        notes.append(
+            "no steady state was found on this mesh without extra viscosity where it does not resolve the jet "
+            f"(terms.capturing, C = {terms.CAPTURING:g}); a finer mesh behind the narrowing needs less"
         )
     if average is not None:
         step = average.time_step * scales.length / scales.velocity
@@ -269,6 +276,7 @@ def _result(run: Run, found: Found) -> FlowResult:
     return FlowResult(
         status=_status(found),
         thickening=outcome.thickening,
+        captured=outcome.captured,
         element=run.problem.element,
         ranks=run.comm.size,
         dofs=system.space.dofs,

@@ -62,6 +62,7 @@ class Outcome:
         steps: Nonlinear steps taken.
         reason: Why it ended.
         thickening: Factor on the viscosity of the state; one is the real fluid.
+        captured: `terms.capturing` is part of the equations solved.
         sensitivity: Change of each open patch's mean pressure a unit of ln(viscosity), dimensionless.
     """
 
@@ -71,6 +72,7 @@ class Outcome:
     reason: str
     thickening: float = 1.0
     sensitivity: Array | None = None
+    captured: bool = False
 
 
 class SteadySolver:

@@ -68,12 +68,12 @@ class FlowSystem:
         u, p = space.split(self.x)
         v, q = space.split(ufl.TestFunction(space.W))
         w, _ = space.split(self.advecting)
-        f, _ = space.split(self.frozen)
+        f, g = space.split(self.frozen)
         outlets = tuple(p.tag for p in self.mesh.patches.values() if p.role == "outlet")
         mesh = self.mesh.mesh
         beta = dolfinx.fem.Constant(mesh, self.problem.backflow_beta)
         return terms.Fields(
-            u, p, v, q, w, f, acceleration, None, self.nu, beta, space.degree, dx, ds(outlets)
+            u, p, v, q, w, f, acceleration, None, self.nu, beta, space.degree, dx, ds(outlets), g
         )
 
     def _build_forms(self) -> None:
@@ -93,6 +93,12 @@ class FlowSystem:
         J += self.newton * ufl.derivative(F, self.frozen, trial)
         J += self.inverse_cfl * terms.rate(fields) * ufl.inner(du, fields.v) * fields.dx
         return tuple(dolfinx.fem.form(form, jit_options=JIT_OPTIONS) for form in (F, J))
+
+    def capture(self, on: bool) -> None:
+        """Add (or take out again) the viscosity that `terms.capturing` puts where the mesh is too coarse."""
+        self.F, self.J = self.steady
+        if on:
+            self.F, self.J = self._compile((*terms.EQUAL_ORDER, terms.capturing), self._fields())
 
     # -- time ----------------------------------------------------------------------------------
 
