@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,8 +42,8 @@ def tube(length, radius_of, rings=201, around=48):
     )
 
 
-def write_case(folder, mesh, **sections):
-    mesh.save(folder / "lumen.stl")
+def write_case(folder, surface, **sections):
+    surface.save(folder / "lumen.stl")
     data = {"name": "tube", "input": {"kind": "surface", "path": "lumen.stl"}, **sections}
     (folder / "case.yaml").write_text(yaml.safe_dump(data))
     return folder / "case.yaml"
@@ -70,13 +71,13 @@ def test_poiseuille_at_the_default_setting(tmp_path):
     assert -flow["patches"]["inlet"]["Q"] == pytest.approx(Q, rel=1e-6)
     assert flow["mass_balance"] < 1e-6
 
-    line = pv.read(tmp_path / "run/ffr/centerlines.vtp")
+    line: Any = pv.read(tmp_path / "run/ffr/centerlines.vtp")
     inside = (line["abscissa_mm"] > 3) & (line["abscissa_mm"] < 21)
     slope = np.polyfit(line["abscissa_mm"][inside], line["pressure_mmHg"][inside], 1)[0]
     exact = -8 * MU * Q / (np.pi * R**4)  # Pa/m
     assert slope * MMHG * 1e3 == pytest.approx(exact, rel=5e-3)
 
-    wall = pv.read(tmp_path / "run/ffr/wall.vtp")
+    wall: Any = pv.read(tmp_path / "run/ffr/wall.vtp")
     x = wall.points[:, 0] if np.ptp(wall.points[:, 0]) > 1 else wall.points[:, 0] * 1e3
     shear = np.linalg.norm(wall["wall_shear_stress_Pa"].reshape(len(x), -1), axis=1)
     middle = (x > 6) & (x < 18)
@@ -124,7 +125,7 @@ def test_the_lesion_is_found_and_drops_the_pressure(stenosed):
     lesions = json.loads((run / "anatomy/anatomy.json").read_text())["lesions"]
     assert len(lesions) == 1
     assert lesions[0]["diameter_stenosis"] == pytest.approx(0.50, abs=0.03)
-    line = pv.read(run / "ffr/centerlines.vtp")
+    line: Any = pv.read(run / "ffr/centerlines.vtp")
     x, ffr = line["abscissa_mm"], line["ffr"]
     before, after = np.nanmean(ffr[(x > 2) & (x < 8)]), np.nanmean(ffr[(x > 24) & (x < 28)])
     assert before == pytest.approx(1.0, abs=0.03)

@@ -1,7 +1,8 @@
 """Small meshes for the solver's tests; made once a session."""
 
-import importlib.util
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,10 +11,7 @@ D = 3e-3
 
 def _module():
     path = Path(__file__).parents[1] / "flow_meshes.py"
-    spec = importlib.util.spec_from_file_location("flow_meshes", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return SimpleNamespace(**runpy.run_path(str(path)))
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def test_outlets_match_the_dense_solve(outlets, resistance):
     iterations, good = solver.solve(b, x, 1e-12)
     exact = np.linalg.solve(dense + (V * R) @ V.T, b.array)
     assert good
-    assert x.array == pytest.approx(exact, rel=1e-9, abs=1e-9 * abs(exact).max())
+    assert x.array == pytest.approx(exact, rel=1e-9, abs=1e-9 * float(abs(exact).max()))
     assert iterations <= 3  # the factors of a tridiagonal matrix are exact, and so is Woodbury
     solver.destroy()
 

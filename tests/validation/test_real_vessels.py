@@ -1,6 +1,7 @@
 """Real vessels from surface to FFR (`make verify`); they are not part of the project and skipped where absent."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,10 +52,10 @@ def test_open_ended_phantom(ffr3d, shared):
 
 def test_tube_along_a_clinical_centreline(ffr3d, shared, tmp_path):
     """The longest branch of 227A as a tube: noisy path, varying radius."""
-    lines = pv.read(shared / "coronary_centrelines" / "227A_Centreline.vtk")
+    lines: Any = pv.read(shared / "coronary_centrelines" / "227A_Centreline.vtk")
     longest = max((lines.get_cell(i) for i in range(lines.n_cells)), key=lambda c: c.n_points)
     keep = np.arange(0, longest.n_points, 8)
-    points, radii = longest.points[keep], lines["radii"][longest.point_ids][keep]
+    points, radii = longest.points[keep].astype(float), lines["radii"][longest.point_ids][keep]
     write_stl(exact_surface(tube(points, radii)), tmp_path / "tube.stl")
     run = ffr3d(
         {
