@@ -43,7 +43,8 @@ def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: 
         target = log_factor - step if log_factor - step > LOG_STEP_MIN else 0.0
         system.thicken(math.exp(target))
         _predict(system, known, target)
-        outcome = driver.newton(rough, f"{phase} nu*{math.exp(target):.3f}", CORRECTOR_STEPS)
+        name = f"{phase} nu*{math.exp(target):.3f}"
+        outcome = driver.newton(rough, name, CORRECTOR_STEPS, patience=2)
         steps += outcome.steps
         if outcome.converged:
             log_factor = target
