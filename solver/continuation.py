@@ -12,7 +12,8 @@ Reference:
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,59 +26,111 @@ Known = list[tuple[float, tuple[Array, float]]]  # (ln of the factor, state)
 LOG_STEP, LOG_STEP_MIN, LOG_STEP_MAX = 0.25, 0.015, 0.4
 MAX_THICKENING = 1.3
 """A steady state of a fluid thicker than this is not taken for the real one's."""
+WEANED = 0.02
+"""Strength of capturing viscosity from which it is left out altogether."""
 CORRECTOR_TOLERANCE = 2e-3
 CORRECTOR_STEPS = 7
 
 
-def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: float) -> Outcome:
-    r"""Follow the steady state from a viscosity ``factor`` times too large down to the real one.
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """A positive factor in the equations that is turned down slowly.
 
-    The state must solve the thick problem. Natural continuation in $\ln\nu$ with a secant predictor, a
-    Newton corrector and adaptive steps.
+    Attributes:
+        label: How a step is told, e.g. ``"P2-P2 nu*"``; the factor is appended.
+        turn: Sets the factor.
+        step_min: Shortest step in the factor's logarithm.
     """
-    system, log_factor, step = driver.system, math.log(factor), LOG_STEP
+
+    label: str
+    turn: Callable[[float], None]
+    step_min: float = LOG_STEP_MIN
+
+
+def follow(driver: SteadySolver, goal: Goal, knob: Knob, start: float, end: float) -> Known:
+    """Follow a steady state from one factor down to another, or as far as it goes.
+
+    Natural continuation in the factor's logarithm with a secant predictor, a Newton corrector and adaptive
+    steps. The system's state must solve the problem at ``start``.
+
+    Returns:
+        The last two (ln factor, state); the system holds the last state and factor.
+    """
+    system, here, step, left = driver.system, math.log(start), LOG_STEP, goal.max_steps
+    last = math.log(end)
     rough = Goal(goal.reference, CORRECTOR_TOLERANCE, CORRECTOR_STEPS, settle=False)
-    known: Known = [(log_factor, system.snapshot())]
-    steps = 0
-    while log_factor > 0.0:
-        target = log_factor - step if log_factor - step > LOG_STEP_MIN else 0.0
-        system.thicken(math.exp(target))
+    known: Known = [(here, system.snapshot())]
+    while here > last and step >= knob.step_min and left > 0:
+        target = here - step if here - step > last + knob.step_min else last
+        knob.turn(math.exp(target))
         _predict(system, known, target)
-        name = f"{phase} nu*{math.exp(target):.3f}"
+        name = f"{knob.label}{math.exp(target):.3f}"
         outcome = driver.newton(rough, name, CORRECTOR_STEPS, patience=2)
-        steps += outcome.steps
+        left -= outcome.steps
         if outcome.converged:
-            log_factor = target
-            known = [*known[-1:], (log_factor, system.snapshot())]
-            step = min(
-                LOG_STEP_MAX,
-                step * (1.5 if outcome.steps <= 2 else 1.0 if outcome.steps <= 4 else 0.7),
-            )
+            here = target
+            known = [*known[-1:], (here, system.snapshot())]
+            step = min(LOG_STEP_MAX, step * _pace(outcome.steps))
         else:
-            system.restore(known[-1][1])
             step *= 0.4
-        if step < LOG_STEP_MIN or steps > goal.max_steps:
-            return _settle_for(driver, goal, phase, known)
-    final = driver.newton(goal, phase, 20)
-    return replace(final, steps=steps + final.steps)
+    system.restore(known[-1][1])
+    knob.turn(math.exp(here))
+    return known
 
 
-def _settle_for(driver: SteadySolver, goal: Goal, phase: str, known: Known) -> Outcome:
-    """Converge fully at the last viscosity that had a steady state, and measure the sensitivity to it."""
-    system, (before, after) = driver.system, (known[0], known[-1])
-    factor = math.exp(after[0])
-    reason = f"no steady state was found below {factor:.3f} times the viscosity"
-    if factor > MAX_THICKENING or len(known) < 2:
+def _pace(steps: int) -> float:
+    """How much longer the next step may be after a corrector of so many Newton steps."""
+    return 1.5 if steps <= 2 else 1.0 if steps <= 4 else 0.7
+
+
+def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: float) -> Outcome:
+    """Follow the steady state from a viscosity ``factor`` times too large down to the real one.
+
+    Where it ends within `MAX_THICKENING`, the outcome is the state there, with what it changes.
+    """
+    system = driver.system
+    known = follow(driver, goal, Knob(f"{phase} nu*", system.thicken), factor, 1.0)
+    here = known[-1][0]
+    if here == 0.0:
+        return driver.newton(goal, phase, 20)
+    reason = f"no steady state was found below {math.exp(here):.3f} times the viscosity"
+    if math.exp(here) > MAX_THICKENING or len(known) < 2:
         system.thicken(1.0)
         return Outcome(False, math.inf, 0, reason)
+    slope = _slope(system, known, lambda log_factor: log_factor)
+    final = driver.newton(goal, f"{phase} nu*{math.exp(here):.3f}", 20)
+    return replace(final, reason=reason, thickening=math.exp(here), shift=-slope * here)
+
+
+def wean(driver: SteadySolver, goal: Goal, phase: str, strength: float) -> Outcome:
+    """Take capturing viscosity away as far as a steady state goes with it; altogether, if it can be."""
+    system = driver.system
+    knob = Knob(f"{phase} C=", system.set_capture, step_min=0.08)
+    known = follow(driver, goal, knob, strength, WEANED)
+    if known[-1][0] <= math.log(WEANED) + 1e-9:
+        system.capture(False)
+        outcome = driver.newton(goal, phase, 20, patience=2)
+        if outcome.converged:
+            return outcome
+        system.capture(True)
+    shift = None
+    if len(known) > 1:
+        shift = -_slope(system, known, math.exp) * math.exp(known[0][0])
+    here, state = known[0]  # not the last one: close to the end of a branch Newton's method is slow
+    system.restore(state)
+    system.set_capture(math.exp(here))
+    final = driver.newton(goal, f"{phase} C={math.exp(here):.3f}", 20)
+    return replace(final, captured=math.exp(here), shift=shift)
+
+
+def _slope(system: FlowSystem, known: Known, measure: Callable[[float], float]) -> Array:
+    """Change of the open patches' mean pressures a unit of the factor's ``measure``; keeps the last state."""
+    (a, before), (b, after) = known
     pressures = []
-    for _, state in (before, after):
+    for state in (before, after):
         system.restore(state)
         pressures.append(system.functionals()[1])
-    sensitivity = (pressures[1] - pressures[0]) / (after[0] - before[0])
-    system.thicken(factor)
-    final = driver.newton(goal, f"{phase} nu*{factor:.3f}", 20)
-    return replace(final, reason=reason, thickening=factor, sensitivity=sensitivity)
+    return np.asarray((pressures[1] - pressures[0]) / (measure(b) - measure(a)))
 
 
 def _predict(system: FlowSystem, known: Known, target: float) -> None:

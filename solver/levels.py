@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from solver.continuation import CORRECTOR_TOLERANCE, continue_in_viscosity
+from solver import terms
+from solver.continuation import CORRECTOR_TOLERANCE, continue_in_viscosity, wean
 from solver.engine import dolfinx
 from solver.io import state as state_file
 from solver.io.mesh import FlowMesh
@@ -163,7 +164,10 @@ def _capture(driver: SteadySolver, goal: Goal, element: str) -> Outcome:
         outcome = continue_in_viscosity(driver, goal, phase, VERY_THICK)
     if not outcome.converged:
         system.capture(False)
-    return replace(outcome, captured=outcome.converged)
+        return outcome
+    if outcome.thickening > 1.0:
+        return replace(outcome, captured=terms.CAPTURING)
+    return wean(driver, goal, phase, terms.CAPTURING)
 
 
 def _carry(coarse: FlowSystem, driver: SteadySolver, rest: State) -> float:

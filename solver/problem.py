@@ -111,8 +111,9 @@ class FlowResult(_Frozen):
     thickening: float = Field(
         default=1.0, description="factor on the viscosity; one but for regularised"
     )
-    captured: bool = Field(
-        default=False, description="viscosity was added where the mesh does not resolve the jet"
+    captured: float = Field(
+        default=0.0,
+        description="strength of the viscosity added where the mesh does not resolve the jet",
     )
     mass_balance: float = Field(description="|sum Q| / Q_in")
     inlet: str

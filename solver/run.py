@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,6 @@ import numpy as np
 
 from meshing.errors import ComputationError, InputError
 from meshing.vessel import MeshArrays, VesselMesh
-from solver import terms
 from solver.engine import MPI
 from solver.io import fields as field_file
 from solver.io import mesh as mesh_file
@@ -215,7 +213,7 @@ def _give_up(run: Run, system: FlowSystem, outcome: Outcome) -> None:
 def _status(found: Found) -> Literal["converged", "regularised", "time-averaged"]:
     if found.average is not None:
         return "time-averaged"
-    real = found.outcome.thickening == 1.0 and not found.outcome.captured
+    real = found.outcome.thickening == 1.0 and found.outcome.captured == 0.0
     return "converged" if real else "regularised"
 
 
@@ -228,16 +226,17 @@ def _explain(found: Found) -> list[str]:
         return ", ".join(f"{name} {value:.3g}" for name, value in zip(names, values, strict=True))
 
     notes = []
-    if outcome.sensitivity is not None:
-        shift = -outcome.sensitivity * scales.pressure * math.log(outcome.thickening)
+    if outcome.thickening > 1.0:
+        notes.append(f"{outcome.reason}; the result is the steady state there")
+    if outcome.captured > 0.0:
         notes.append(
-            f"{outcome.reason}; the result is the steady state there. Estimated change of the mean "
-            f"pressures [Pa] down to the real viscosity: {told(shift)}"
+            "no steady state was found on this mesh without extra viscosity where it does not resolve the "
+            f"jet (terms.capturing, C = {outcome.captured:.2g}); a finer mesh behind the narrowing needs less"
         )
-    if outcome.captured:
+    if outcome.shift is not None:
+        shift = told(outcome.shift * scales.pressure)
         notes.append(
-            "no steady state was found on this mesh without extra viscosity where it does not resolve the jet "
-            f"(terms.capturing, C = {terms.CAPTURING:g}); a finer mesh behind the narrowing needs less"
+            f"estimated change of the mean pressures without the extra viscosity [Pa]: {shift}"
         )
     if average is not None:
         step = average.time_step * scales.length / scales.velocity

@@ -62,8 +62,9 @@ class Outcome:
         steps: Nonlinear steps taken.
         reason: Why it ended.
         thickening: Factor on the viscosity of the state; one is the real fluid.
-        captured: `terms.capturing` is part of the equations solved.
-        sensitivity: Change of each open patch's mean pressure a unit of ln(viscosity), dimensionless.
+        captured: Strength of `terms.capturing` in the equations solved; zero without it.
+        shift: Estimated change of the open patches' mean pressures from this state to that of the real
+            equations, dimensionless.
     """
 
     converged: bool
@@ -71,8 +72,8 @@ class Outcome:
     steps: int
     reason: str
     thickening: float = 1.0
-    sensitivity: Array | None = None
-    captured: bool = False
+    captured: float = 0.0
+    shift: Array | None = None
 
 
 class SteadySolver:

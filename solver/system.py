@@ -43,6 +43,7 @@ class FlowSystem:
         self.inlet = mesh.inlet
         self.prescribed = isinstance(problem.inlet, FlowInlet)
         self.nu = dolfinx.fem.Constant(mesh.mesh, 1.0 / scales.reynolds)
+        self.strength = dolfinx.fem.Constant(mesh.mesh, terms.CAPTURING)
         self._build_forms()
         self.openings = boundary.openings(problem, mesh, scales, self.space)
         self.fixed = boundary.fixed(mesh, self.space)
@@ -73,7 +74,21 @@ class FlowSystem:
         mesh = self.mesh.mesh
         beta = dolfinx.fem.Constant(mesh, self.problem.backflow_beta)
         return terms.Fields(
-            u, p, v, q, w, f, acceleration, None, self.nu, beta, space.degree, dx, ds(outlets), g
+            u,
+            p,
+            v,
+            q,
+            w,
+            f,
+            acceleration,
+            None,
+            self.nu,
+            beta,
+            space.degree,
+            dx,
+            ds(outlets),
+            g,
+            self.strength,
         )
 
     def _build_forms(self) -> None:
@@ -97,8 +112,13 @@ class FlowSystem:
     def capture(self, on: bool) -> None:
         """Add (or take out again) the viscosity that `terms.capturing` puts where the mesh is too coarse."""
         self.F, self.J = self.steady
+        self.set_capture(terms.CAPTURING)
         if on:
             self.F, self.J = self._compile((*terms.EQUAL_ORDER, terms.capturing), self._fields())
+
+    def set_capture(self, strength: float) -> None:
+        """Set the coefficient of `terms.capturing`."""
+        self.strength.value = strength
 
     # -- time ----------------------------------------------------------------------------------
 

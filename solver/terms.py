@@ -25,6 +25,9 @@ C_INVERSE = 36.0
 ROUNDING = 0.01
 """Velocity, in reference velocities, over which the kink of the backflow term is rounded."""
 
+CAPTURING = 0.5
+"""Coefficient of `capturing` that makes any jet converge."""
+
 EDGE_METRIC = ((1.0, 0.5, 0.5), (0.5, 1.0, 0.5), (0.5, 0.5, 1.0))
 """Gram matrix of the edges of the regular tetrahedron: makes `metric` blind to vertex order."""
 
@@ -48,6 +51,7 @@ class Fields:
         dx: Cell measure.
         ds_open: Measure of the faces with natural traction (outlets).
         g: Pressure inside the capturing viscosity (equals ``p`` in the residual); None without that term.
+        capture: Coefficient of the capturing viscosity.
     """
 
     u: Any
@@ -64,6 +68,7 @@ class Fields:
     dx: Any
     ds_open: Any
     g: Any = None
+    capture: Any = CAPTURING
 
 
 Term = Callable[[Fields], Form]
@@ -168,10 +173,6 @@ def lsic(f: Fields) -> Form:
     return ufl.div(f.u) * ufl.div(f.v) / (tau(f) * ufl.tr(metric(f))) * f.dx
 
 
-CAPTURING = 0.5
-"""Coefficient of `capturing`."""
-
-
 def capturing(f: Fields) -> Form:
     r"""Viscosity where the mesh does not resolve the flow, $\nu_c \nabla u : \nabla v$.
 
@@ -190,7 +191,7 @@ def capturing(f: Fields) -> Form:
     h = 2.0 / ufl.sqrt(ufl.tr(metric(f)) / 3.0)
     a = h * ufl.sqrt(ufl.dot(r, r) + 1e-10) / ufl.sqrt(ufl.inner(slope, slope) + 1e-2)
     b = 0.5 * h * ufl.sqrt(ufl.dot(f.f, f.f) + 1e-8)
-    extra = CAPTURING * a * b / ufl.sqrt(a * a + b * b)
+    extra = f.capture * a * b / ufl.sqrt(a * a + b * b)
     return extra * ufl.inner(ufl.grad(f.u), ufl.grad(f.v)) * f.dx
 
 
