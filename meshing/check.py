@@ -42,6 +42,13 @@ def _check_numbers(surface: LumenSurface) -> None:
             f"{len(surface.centerline)} points, {np.sum(radius > 0)} positive radii",
             "compute the centrelines again",
         )
+    before = surface.upstream
+    if len(before) != len(radius) or not np.all(before < np.arange(len(radius))):
+        raise _refuse(
+            "centreline points from the inlet outwards, each with an earlier one upstream",
+            f"{len(before)} links for {len(radius)} points",
+            "compute the centrelines again",
+        )
 
 
 def _check_closed(points: Floats, triangles: Ints) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +36,8 @@ class LumenSurface:
         caps: The flat ends; exactly one inlet, at least one outlet.
         centerline: Points on the centrelines [mm], ``(k, 3)``.
         radius: Maximum-inscribed-sphere radius at these points [mm], ``(k,)``.
+        upstream: Index of the next point towards the inlet, smaller than the point's own; -1 at the
+            inlet, ``(k,)``.
     """
 
     points: npt.NDArray[np.float64]
@@ -43,3 +46,25 @@ class LumenSurface:
     caps: tuple[Cap, ...]
     centerline: npt.NDArray[np.float64]
     radius: npt.NDArray[np.float64]
+    upstream: npt.NDArray[np.int64]
+
+
+def join_lines(
+    lines: Sequence[npt.NDArray[np.float64]],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Make one tree of the centrelines from the inlet to each outlet.
+
+    Args:
+        lines: Points of each line [mm], ``(n_i, 3)``, from the inlet outwards; common stems share points.
+
+    Returns:
+        ``keep``, indices into the stacked points that leave each point in once, and `LumenSurface.upstream`.
+    """
+    points = np.round(np.vstack(lines), 6)
+    _, first, which = np.unique(points, axis=0, return_index=True, return_inverse=True)
+    keep = np.sort(first)
+    number = np.searchsorted(keep, first[which.ravel()])
+    starts = np.cumsum([0, *(len(line) for line in lines)])[:-1]
+    before = np.r_[-1, number[:-1]]
+    before[starts] = -1
+    return keep, before[keep]

@@ -25,6 +25,9 @@ class MeshOptions(BaseModel):
     gradation: float = Field(
         default=0.3, gt=0, le=1, description="largest growth of size along length"
     )
+    jet_growth: float = Field(
+        default=0.03, gt=0, le=1, description="the same on the way downstream, behind a narrowing"
+    )
     boundary_layers: int = Field(
         default=0, ge=0, le=10, description="prismatic layers, cut into tetrahedra"
     )

@@ -1,4 +1,4 @@
-"""Target edge length on the lumen surface: elements a diameter, throats, curvature, gradation."""
+"""Target edge length on the lumen surface: elements a diameter, throats and their jets, curvature, gradation."""
 
 from __future__ import annotations
 
@@ -73,8 +73,9 @@ def size_field(
         options: Elements a diameter and across throats, gradation.
         finer: What makes it finer than the options say.
     """
-    throats = find_throats(surface.centerline, surface.radius)
+    throats = find_throats(surface.centerline, surface.radius, surface.upstream)
     wanted = centerline_sizes(surface, throats, options, finer)
+    wanted = limit_growth(surface.centerline, surface.upstream, wanted, options.jet_growth)
     nearest = nearest_ball(surface.centerline, surface.radius, surface.points)
     size = wanted[nearest]
     curvature = wall.curvature(_SCALE * size)
@@ -107,13 +108,27 @@ def _throat_sizes(throats: tuple[Throat, ...], options: MeshOptions, finer: Fine
     return [share * 2 * t.radius / across for t, share in zip(throats, shares, strict=True)]
 
 
-def find_throats(points: Floats, radius: Floats) -> tuple[Throat, ...]:
+def limit_growth(points: Floats, upstream: Ints, size: Floats, growth: float) -> Floats:
+    """Lower ``size`` until, on the way downstream, it grows by at most ``growth`` times the way.
+
+    Behind a throat a jet of the throat's width goes on for several diameters of the vessel; with cells of
+    the vessel's own size there, the discrete jet has no steady state or loses too much pressure.
+    """
+    limited = size.copy()
+    way = np.linalg.norm(points - points[upstream], axis=1)
+    for k in range(1, len(points)):
+        if upstream[k] >= 0:
+            limited[k] = min(limited[k], limited[upstream[k]] + growth * way[k])
+    return limited
+
+
+def find_throats(points: Floats, radius: Floats, upstream: Ints) -> tuple[Throat, ...]:
     """Local minima of the inscribed radius along each centreline, shared ones once.
 
     A minimum counts when the radius rises above it by a fifth of itself on both sides.
     """
     found: list[Throat] = []
-    for line in split_lines(points, radius):
+    for line in lines_to_ends(upstream):
         r = radius[line]
         peaks, _ = find_peaks(-np.log(r), prominence=np.log1p(_PROMINENCE))
         for k in line[peaks]:
@@ -131,11 +146,16 @@ def nearest_vertices(vertices: Floats, points: Floats) -> Ints:
     return np.asarray(cKDTree(vertices).query(points)[1])
 
 
-def split_lines(points: Floats, radius: Floats) -> list[Ints]:
-    """Cut the list of centreline points where consecutive ones are far apart."""
-    step = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    cut = np.flatnonzero(step > 2.0 * np.maximum(radius[1:], radius[:-1])) + 1
-    return [part for part in np.split(np.arange(len(points)), cut) if len(part)]
+def lines_to_ends(upstream: Ints) -> list[Ints]:
+    """The centreline points from the inlet to each end, as indices."""
+    ends = np.setdiff1d(np.arange(len(upstream)), upstream)
+    lines = []
+    for end in ends:
+        line = [int(end)]
+        while upstream[line[-1]] >= 0:
+            line.append(int(upstream[line[-1]]))
+        lines.append(np.array(line[::-1]))
+    return lines
 
 
 def nearest_ball(centres: Floats, radius: Floats, points: Floats) -> Ints:

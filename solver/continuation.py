@@ -28,7 +28,7 @@ MAX_THICKENING = 1.3
 """A steady state of a fluid thicker than this is not taken for the real one's."""
 WEANED = 0.02
 """Strength of capturing viscosity from which it is left out altogether."""
-CORRECTOR_TOLERANCE = 2e-3
+CORRECTOR_TOLERANCE = 5e-4
 CORRECTOR_STEPS = 7
 
 
@@ -54,7 +54,7 @@ def follow(driver: SteadySolver, goal: Goal, knob: Knob, start: float, end: floa
     steps. The system's state must solve the problem at ``start``.
 
     Returns:
-        The last two (ln factor, state); the system holds the last state and factor.
+        The last (ln factor, state) on the way, up to five; the system holds the last state and factor.
     """
     system, here, step, left = driver.system, math.log(start), LOG_STEP, goal.max_steps
     last = math.log(end)
@@ -69,7 +69,7 @@ def follow(driver: SteadySolver, goal: Goal, knob: Knob, start: float, end: floa
         left -= outcome.steps
         if outcome.converged:
             here = target
-            known = [*known[-1:], (here, system.snapshot())]
+            known = [*known[-4:], (here, system.snapshot())]
             step = min(LOG_STEP_MAX, step * _pace(outcome.steps))
         else:
             step *= 0.4
@@ -86,20 +86,40 @@ def _pace(steps: int) -> float:
 def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: float) -> Outcome:
     """Follow the steady state from a viscosity ``factor`` times too large down to the real one.
 
-    Where it ends within `MAX_THICKENING`, the outcome is the state there, with what it changes.
+    Where the way ends within `MAX_THICKENING`, the outcome is the state there, with what it changes. The states on
+    the way are rough; one that Newton's method cannot make exact is beyond the end of the branch.
     """
-    system = driver.system
-    known = follow(driver, goal, Knob(f"{phase} nu*", system.thicken), factor, 1.0)
+    system, knob = driver.system, Knob(f"{phase} nu*", driver.system.thicken)
+    known = follow(driver, goal, knob, factor, 1.0)
+    outcome = _exact(driver, goal, knob, known, math.log(MAX_THICKENING))
+    if outcome is None:
+        system.thicken(1.0)
+        reason = f"no steady state was found below {MAX_THICKENING} times the viscosity"
+        return Outcome(False, math.inf, 0, reason)
     here = known[-1][0]
     if here == 0.0:
-        return driver.newton(goal, phase, 20)
+        return outcome
+    shift = None if len(known) < 2 else -here * _slope(system, known, lambda log_factor: log_factor)
     reason = f"no steady state was found below {math.exp(here):.3f} times the viscosity"
-    if math.exp(here) > MAX_THICKENING or len(known) < 2:
-        system.thicken(1.0)
-        return Outcome(False, math.inf, 0, reason)
-    slope = _slope(system, known, lambda log_factor: log_factor)
-    final = driver.newton(goal, f"{phase} nu*{math.exp(here):.3f}", 20)
-    return replace(final, reason=reason, thickening=math.exp(here), shift=-slope * here)
+    return replace(outcome, reason=reason, thickening=math.exp(here), shift=shift)
+
+
+def _exact(
+    driver: SteadySolver, goal: Goal, knob: Knob, known: Known, limit: float
+) -> Outcome | None:
+    """Meet the goal from the last known state that allows it, up to a logarithm of the factor.
+
+    States that do not are taken out of ``known``: they lie beyond the end of their branch.
+    """
+    while known and known[-1][0] <= limit:
+        here, state = known[-1]
+        driver.system.restore(state)
+        knob.turn(math.exp(here))
+        outcome = driver.newton(goal, f"{knob.label}{math.exp(here):.3f}", 20, patience=2)
+        if outcome.converged:
+            return outcome
+        known.pop()
+    return None
 
 
 def wean(driver: SteadySolver, goal: Goal, phase: str, strength: float) -> Outcome:
@@ -113,23 +133,22 @@ def wean(driver: SteadySolver, goal: Goal, phase: str, strength: float) -> Outco
         if outcome.converged:
             return outcome
         system.capture(True)
-    shift = None
-    if len(known) > 1:
-        shift = -_slope(system, known, math.exp) * math.exp(known[0][0])
-    here, state = known[0]  # not the last one: close to the end of a branch Newton's method is slow
-    system.restore(state)
-    system.set_capture(math.exp(here))
-    final = driver.newton(goal, f"{phase} C={math.exp(here):.3f}", 20)
-    return replace(final, captured=math.exp(here), shift=shift)
+    final = _exact(driver, goal, knob, known, math.inf)
+    if final is None:
+        return Outcome(False, math.inf, 0, "no steady state was found with capturing viscosity")
+    left = math.exp(known[-1][0])
+    shift = None if len(known) < 2 else -left * _slope(system, known, math.exp)
+    return replace(final, captured=left, shift=shift)
 
 
 def _slope(system: FlowSystem, known: Known, measure: Callable[[float], float]) -> Array:
-    """Change of the open patches' mean pressures a unit of the factor's ``measure``; keeps the last state."""
-    (a, before), (b, after) = known
-    pressures = []
+    """Change of the open patches' mean pressures a unit of the factor's ``measure``, from the last two."""
+    (a, before), (b, after) = known[-2:]
+    present, pressures = system.snapshot(), []
     for state in (before, after):
         system.restore(state)
         pressures.append(system.functionals()[1])
+    system.restore(present)
     return np.asarray((pressures[1] - pressures[0]) / (measure(b) - measure(a)))
 
 
@@ -137,7 +156,7 @@ def _predict(system: FlowSystem, known: Known, target: float) -> None:
     """Extrapolate the last two states linearly."""
     if len(known) < 2:
         return
-    (a, (xa, Qa)), (b, (xb, Qb)) = known
+    (a, (xa, Qa)), (b, (xb, Qb)) = known[-2:]
     t = min(1.0, (target - b) / (b - a))
     system.restore((xb + t * (xb - xa), Qb + t * (Qb - Qa)))
     system.apply_inlet()

@@ -1,4 +1,4 @@
-"""Coarse to fine: a linear element first, its state as the start of the element asked for."""
+"""From rest to the steady state: a thick fluid on linear elements first, the real one on the element asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from solver import terms
-from solver.continuation import CORRECTOR_TOLERANCE, continue_in_viscosity, wean
+from solver.continuation import (
+    CORRECTOR_TOLERANCE,
+    Knob,
+    continue_in_viscosity,
+    follow,
+    wean,
+)
 from solver.engine import dolfinx
 from solver.io import state as state_file
 from solver.io.mesh import FlowMesh
@@ -24,12 +30,13 @@ from solver.system import FlowSystem
 
 log = logging.getLogger("solver")
 State = tuple[npt.NDArray[np.float64], float]
-COARSE_TOLERANCE, COARSE_STEPS = 3e-2, 15
-"""When the coarse element's state is good enough, or has had enough steps, to start the fine one."""
-THICK, THICK_CFL, THICK_STEPS = 3.0, 50.0, 30
-"""Viscosity factor from which a steady state is followed when it is not found directly."""
 VERY_THICK = 8.0
-"""The same with capturing viscosity: here Newton's method converges from the coarse element's state."""
+"""Viscosity factor at which Newton's method converges from Stokes flow."""
+THICK = 3.0
+"""Viscosity factor at which linear elements hand over to quadratic ones."""
+COARSE_TOLERANCE, COARSE_STEPS = 2e-2, 25
+"""How good the linear elements' states need to be, and how many steps they may take in all."""
+FEW_STEPS, THICK_CFL, THICK_STEPS = 12, 50.0, 30
 
 
 @dataclass(slots=True)
@@ -47,6 +54,25 @@ class Found:
     outcome: Outcome
     average: Average | None
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Descent:
+    """Linear elements' states on the way from a thick fluid to the real one.
+
+    Attributes:
+        reference: Residual of the full equations at Stokes flow.
+        rest: Stokes flow.
+        thick: State at `THICK` times the viscosity, or as near to it as the way went.
+        last: State at the least viscosity reached.
+        complete: Whether that is the real one.
+    """
+
+    reference: float
+    rest: State
+    thick: State
+    last: State
+    complete: bool
 
 
 @dataclass(slots=True)
@@ -69,48 +95,74 @@ class Search:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> Found:
-        """Go through the elements; time marching where the last has no steady state."""
-        element, saved = self.problem.element, self.saved
-        coarse, rest = None, None
-        if element != "P1-P1" and not _fits(saved, element):
-            coarse, rest = self._coarse()
-        driver = self._driver(element)
-        system = driver.system
-        if coarse is not None and rest is not None:
-            reference = _carry(coarse, driver, rest)
-            coarse.destroy()
-        else:
-            reference = driver.stokes()
-            if saved is not None and _fits(saved, element):
-                state_file.restore(system, saved)
-        options = self.problem.steady
-        goal = Goal(reference, options.tolerance, options.max_steps)
-        outcome = _climb(driver, goal, element, first=coarse is None and saved is None)
+        """Find the steady state; march in time where there is none."""
+        element = self.problem.element
+        coarse = None if element == "P1-P1" else self._system("P1-P1")
+        system = self._system(element)
+        driver = self._solver(system, coarse)
+        outcome = self._restarted(driver)
+        if outcome is None:
+            outcome = self._linear(driver) if coarse is None else self._quadratic(driver, coarse)
         average = None
         if not outcome.converged:
             outcome, average = self._march(driver, outcome)
         self._finish(driver)
+        if coarse is not None:
+            coarse.destroy()
         return Found(system, outcome, average, self.seconds)
 
-    def _coarse(self) -> tuple[FlowSystem, State]:
-        """Solve with linear elements, roughly; return the system and its Stokes state."""
-        driver = self._driver("P1-P1")
-        reference = driver.stokes()
-        rest = driver.system.snapshot()
-        goal = Goal(reference, COARSE_TOLERANCE, COARSE_STEPS, settle=False)
-        driver.run(goal, "P1-P1")
-        self._finish(driver)
-        return driver.system, rest
+    def _system(self, element: str) -> FlowSystem:
+        return FlowSystem(self.problem, self.mesh, self.scales, element)
 
-    def _driver(self, element: str) -> SteadySolver:
+    def _solver(self, system: FlowSystem, coarse: FlowSystem | None = None) -> SteadySolver:
         options = self.problem.steady
-        system = FlowSystem(self.problem, self.mesh, self.scales, element)
+        direct = system.space.degree == 1 or not system.space.equal_order
         linear = LinearOptions(
-            direct=element == "P2-P1",
+            direct=direct,
             rtol=options.linear_tolerance,
             max_iterations=options.max_linear_iterations,
         )
-        return SteadySolver(system, linear, self.progress)
+        return SteadySolver(system, linear, self.progress, None if direct else coarse)
+
+    def _goal(self, reference: float) -> Goal:
+        return Goal(reference, self.problem.steady.tolerance, self.problem.steady.max_steps)
+
+    def _restarted(self, driver: SteadySolver) -> Outcome | None:
+        """Newton's method from the restart state; None where there is none, or it does not converge."""
+        saved = self.saved
+        if saved is None or int(saved["degree"]) != driver.system.space.degree:
+            return None
+        goal = self._goal(driver.stokes())
+        state_file.restore(driver.system, saved)
+        outcome = driver.newton(goal, self.problem.element, FEW_STEPS, patience=1)
+        return outcome if outcome.converged else None
+
+    def _linear(self, driver: SteadySolver) -> Outcome:
+        """Linear elements all the way."""
+        way = _descend(driver)
+        goal, system = self._goal(way.reference), driver.system
+        if way.complete:
+            outcome = driver.newton(goal, "P1-P1", FEW_STEPS)
+            if outcome.converged:
+                return outcome
+        system.restore(way.thick)
+        return _climb_down(driver, goal, "P1-P1")
+
+    def _quadratic(self, driver: SteadySolver, coarse: FlowSystem) -> Outcome:
+        """Quadratic elements from the linear ones' states."""
+        first = self._solver(coarse)
+        way, fine, element = _descend(first), driver.system, self.problem.element
+        self._finish(first)
+        _carry(coarse, way.rest, fine)
+        fine.linearise_about_state()
+        goal = self._goal(fine.residual(driver.b))
+        if way.complete:
+            _carry(coarse, way.last, fine)
+            outcome = driver.newton(goal, element, FEW_STEPS, patience=1)
+            if outcome.converged:
+                return outcome
+        _carry(coarse, way.thick, fine)
+        return _climb_down(driver, goal, element)
 
     def _finish(self, driver: SteadySolver) -> None:
         """Book the times and free the solver."""
@@ -128,22 +180,30 @@ class Search:
         return Outcome(True, stalled.residual, average.steps, stalled.reason), average
 
 
-def _fits(saved: dict[str, Any] | None, element: str) -> bool:
-    """Whether a saved state has the degree of an element."""
-    return saved is not None and int(saved["degree"]) == (1 if element == "P1-P1" else 2)
+def _descend(driver: SteadySolver) -> Descent:
+    """Follow the steady state of linear elements from a thick fluid as far down as it goes, roughly."""
+    system = driver.system
+    reference = driver.stokes()
+    rest = system.snapshot()
+    rough = Goal(reference, COARSE_TOLERANCE, COARSE_STEPS, settle=False)
+    knob = Knob("P1-P1 nu*", system.thicken)
+    system.thicken(VERY_THICK)
+    driver.newton(rough, f"{knob.label}{VERY_THICK:.3f}", FEW_STEPS)
+    thick = follow(driver, rough, knob, VERY_THICK, THICK)[-1][1]
+    last = follow(driver, rough, knob, THICK, 1.0)[-1]
+    system.thicken(1.0)
+    return Descent(reference, rest, thick, last[1], last[0] == 0.0)
 
 
-def _climb(driver: SteadySolver, goal: Goal, element: str, first: bool) -> Outcome:
-    """Find a steady state: directly, else by continuation in the viscosity."""
+def _climb_down(driver: SteadySolver, goal: Goal, element: str) -> Outcome:
+    """From a guess at `THICK` times the viscosity to the real one; with capturing viscosity, if need be."""
     system, start = driver.system, driver.system.snapshot()
-    outcome = driver.run(goal, element) if first else driver.newton(goal, element, 12, patience=1)
-    if outcome.converged:
-        return outcome
-    system.restore(start)
     system.thicken(THICK)
     rough = Goal(goal.reference, CORRECTOR_TOLERANCE, THICK_STEPS, settle=False)
-    thick = driver.run(rough, f"{element} nu*{THICK:.0f}", THICK_CFL)
-    if thick.converged:
+    outcome = driver.newton(rough, f"{element} nu*{THICK:.3f}", FEW_STEPS, patience=2)
+    if not outcome.converged:
+        outcome = driver.run(rough, f"{element} nu*{THICK:.3f}", THICK_CFL)
+    if outcome.converged:
         outcome = continue_in_viscosity(driver, goal, element, THICK)
     if not outcome.converged and system.space.equal_order:
         system.restore(start)
@@ -170,20 +230,9 @@ def _capture(driver: SteadySolver, goal: Goal, element: str) -> Outcome:
     return wean(driver, goal, phase, terms.CAPTURING)
 
 
-def _carry(coarse: FlowSystem, driver: SteadySolver, rest: State) -> float:
-    """Interpolate the coarse state; return the fine residual at the coarse Stokes flow as reference."""
-    fine, found = driver.system, coarse.snapshot()
-    coarse.restore(rest)
-    _interpolate(coarse, fine)
-    fine.linearise_about_state()
-    reference = fine.residual(driver.b)
-    coarse.restore(found)
-    _interpolate(coarse, fine)
-    return reference
-
-
-def _interpolate(coarse: FlowSystem, fine: FlowSystem) -> None:
-    """Interpolate the state from one element to another on the same mesh."""
+def _carry(coarse: FlowSystem, state: State, fine: FlowSystem) -> None:
+    """Interpolate a coarse state to the fine element on the same mesh."""
+    coarse.restore(state)
     columns = [
         (coarse.space.V, fine.space.V, coarse.space.velocity[:, c], fine.space.velocity[:, c])
         for c in range(3)

@@ -1,4 +1,4 @@
-"""Linear solves: GMRES on the exact operator, point-block incomplete factors of its sparse part."""
+"""Linear solves: GMRES on the exact operator; incomplete factors of its sparse part, and a coarse level."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from solver.coarse import CoarseLevel
 from solver.coupling import Emphasis, LowRank, LowRankOperator, WoodburyPreconditioner
 from solver.engine import PETSc
 
@@ -34,6 +35,22 @@ class LinearOptions:
     restart: int = 120
 
 
+class TwoLevel:
+    """Coarse correction, then incomplete factors on what is left: ``y = z + F (x - M z)``, ``z = C x``."""
+
+    def __init__(self, M: Any, coarse: CoarseLevel, fine: Any) -> None:  # noqa: ANN401
+        self.M, self.coarse, self.fine = M, coarse, fine
+        self.left, self.step = M.createVecs()
+
+    def apply(self, x: Any, y: Any) -> None:  # noqa: ANN401
+        """Apply to a PETSc vector."""
+        self.coarse.correct(x, y)
+        self.M.mult(y, self.left)
+        self.left.aypx(-1.0, x)
+        self.fine.apply(self.left, self.step)
+        y.axpy(1.0, self.step)
+
+
 class LinearSolver:
     """Solves ``(M + U V^T) x = b``; factors are rebuilt by `factor` only."""
 
@@ -43,17 +60,19 @@ class LinearSolver:
         low_rank: LowRank,
         emphasis: Emphasis,
         options: LinearOptions,
+        coarse: CoarseLevel | None = None,
     ) -> None:
         self.M, self.low_rank, self.options = M, low_rank, options
         self.seconds = {"factor": 0.0, "solve": 0.0}
         self.prefix = f"flow{next(_COUNT)}_"
-        self.inner = self._inner()
+        self.inner, self.coarse = self._inner(), coarse
+        inner = self.inner if coarse is None else TwoLevel(M, coarse, self.inner)
         self.operator = PETSc.Mat().createPython(M.getSizes(), comm=M.comm)
         self.emphasis = emphasis
         self.context = LowRankOperator(M, low_rank, emphasis)
         self.operator.setPythonContext(self.context)
         self.operator.setUp()
-        self.woodbury = WoodburyPreconditioner(self.inner, low_rank, emphasis)
+        self.woodbury = WoodburyPreconditioner(inner, low_rank, emphasis)
         self.ksp = PETSc.KSP().create(M.comm)
         self.ksp.setOperators(self.operator, M)
         self.ksp.setType("gmres")
@@ -93,6 +112,8 @@ class LinearSolver:
         self.inner.setOperators(self.M, self.M)
         self.inner.setUp()
         self.inner.setReusePreconditioner(True)
+        if self.coarse is not None:
+            self.coarse.factor()
         self.seconds["factor"] += perf_counter() - start
 
     def couple(self, low_rank: LowRank) -> None:
@@ -115,5 +136,6 @@ class LinearSolver:
 
     def destroy(self) -> None:
         """Free the PETSc objects (collective)."""
-        for thing in (self.ksp, self.operator, self.inner, self.rhs, self.work):
-            thing.destroy()
+        for thing in (self.ksp, self.operator, self.inner, self.rhs, self.work, self.coarse):
+            if thing is not None:
+                thing.destroy()

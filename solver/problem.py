@@ -33,9 +33,9 @@ class SteadyOptions(_Frozen):
     )
     max_steps: int = Field(default=80, ge=1, description="pseudo-time steps before time marching")
     linear_tolerance: float = Field(
-        default=1e-3, gt=0, description="relative, of each linear solve"
+        default=1e-4, gt=0, description="relative, of each linear solve"
     )
-    max_linear_iterations: int = Field(default=400, ge=1)
+    max_linear_iterations: int = Field(default=150, ge=1)
     march_flow_throughs: float = Field(default=3.0, gt=0, description="time-averaging window")
 
 

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from solver.engine import dolfinx, mixed_element, ufl
 from solver.engine import element as lagrange
 
+EDGES = ((2, 3), (1, 3), (1, 2), (0, 3), (0, 2), (0, 1))
+"""Basix' edge numbering of a tetrahedron."""
 DEGREES = {"P1-P1": (1, 1), "P2-P2": (2, 2), "P2-P1": (2, 1)}
 
 

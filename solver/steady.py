@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from solver.coarse import CoarseLevel
 from solver.linear import LinearOptions, LinearSolver
 from solver.progress import Progress
 from solver.system import FlowSystem
@@ -79,11 +80,18 @@ class Outcome:
 class SteadySolver:
     """Drives one `FlowSystem` to a steady state."""
 
-    def __init__(self, system: FlowSystem, options: LinearOptions, progress: Progress) -> None:
+    def __init__(
+        self,
+        system: FlowSystem,
+        options: LinearOptions,
+        progress: Progress,
+        coarse: FlowSystem | None = None,
+    ) -> None:
         self.system, self.options, self.progress = system, options, progress
         self.b, self.dx = system.A.createVecs()
         low_rank = system.jacobian(0.0, 0.0)
-        self.linear = LinearSolver(system.A, low_rank, system.balance, options)
+        level = None if coarse is None else CoarseLevel(system, coarse)
+        self.linear = LinearSolver(system.A, low_rank, system.balance, options, level)
         self.fresh_iterations = 0
         self.stale = True
         self.factored_at = 0.0
@@ -169,7 +177,8 @@ class SteadySolver:
         start, saved, gap, short = r, system.snapshot(), math.inf, 0
         for step in range(1, max_steps + 1):
             iterations = self._solve(0.0, 1.0, self._forcing(r, goal))
-            r_new, length = self._globalise(r)
+            worth = self.solved or patience > 1
+            r_new, length = self._globalise(r) if worth else (math.inf, 0.0)
             short = short + 1 if length < 1.0 or r_new > 0.7 * r else 0
             if not math.isfinite(r_new) or short > patience:
                 system.restore(saved)

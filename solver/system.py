@@ -18,6 +18,7 @@ from solver.scales import Scales
 from solver.spaces import Space, build
 
 Array = npt.NDArray[np.float64]
+Nodes = npt.NDArray[np.int32]
 QUADRATURE = {1: 2, 2: 4}
 
 
@@ -44,6 +45,8 @@ class FlowSystem:
         self.prescribed = isinstance(problem.inlet, FlowInlet)
         self.nu = dolfinx.fem.Constant(mesh.mesh, 1.0 / scales.reynolds)
         self.strength = dolfinx.fem.Constant(mesh.mesh, terms.CAPTURING)
+        self.capturing = False
+        self.time_step: float | None = None
         self._build_forms()
         self.openings = boundary.openings(problem, mesh, scales, self.space)
         self.fixed = boundary.fixed(mesh, self.space)
@@ -112,6 +115,7 @@ class FlowSystem:
     def capture(self, on: bool) -> None:
         """Add (or take out again) the viscosity that `terms.capturing` puts where the mesh is too coarse."""
         self.F, self.J = self.steady
+        self.capturing = on
         self.set_capture(terms.CAPTURING)
         if on:
             self.F, self.J = self._compile((*terms.EQUAL_ORDER, terms.capturing), self._fields())
@@ -124,6 +128,7 @@ class FlowSystem:
 
     def start_marching(self, dt: float) -> None:
         """Add the acceleration ``(3/2 u - h) / dt``; see `remember` for ``h``."""
+        self.time_step = dt
         self.history = dolfinx.fem.Function(self.space.W)
         u, _ = self.space.split(self.x)
         h, _ = self.space.split(self.history)
@@ -138,6 +143,7 @@ class FlowSystem:
 
     def stop_marching(self) -> None:
         """Go back to the steady equations."""
+        self.time_step = None
         self.F, self.J = self.steady
 
     def fastest_rate(self) -> float:
@@ -206,6 +212,27 @@ class FlowSystem:
     def thicken(self, factor: float) -> None:
         """Take ``factor`` times the viscosity (continuation; one is the real problem)."""
         self.nu.value = factor / self.scales.reynolds
+
+    def mimic(self, other: FlowSystem, nodes: Nodes) -> None:
+        """Take the equations and the state of a system of higher degree on the same mesh (both equal order).
+
+        Args:
+            other: The system.
+            nodes: Its local node at each local node of this one.
+        """
+        if self.capturing != other.capturing:
+            self.capture(other.capturing)
+        if self.time_step != other.time_step:
+            self.stop_marching()
+            if other.time_step is not None:
+                self.start_marching(other.time_step)
+        self.nu.value, self.strength.value = other.nu.value, other.strength.value
+        for mine, theirs in (
+            (self.x, other.x),
+            (self.advecting, other.advecting),
+            (self.frozen, other.frozen),
+        ):
+            mine.x.array[:] = theirs.x.array.reshape(-1, 4)[nodes].ravel()
 
     def settle_pressures(self) -> Array:
         """Correct the tractions so that mean pressures follow the models; return the gaps before."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from meshing.errors import ComputationError, InputError
-from meshing.lumen import Cap, LumenSurface
+from meshing.lumen import Cap, LumenSurface, join_lines
 from pipeline.anatomy.centerlines import centerlines
 from pipeline.anatomy.ends import FoundEnd, Told, find_ends
 from pipeline.anatomy.extrude import Section, extrude, free_length, section
@@ -221,13 +221,13 @@ def to_lumen(folder: Path) -> LumenSurface:
     lines = load_centerlines(folder / "centerlines.vtp")
     points = np.vstack([line.points_mm for line in lines])
     radius = np.concatenate([line.radius_mm for line in lines])
-    _, first = np.unique(np.round(points, 6), axis=0, return_index=True)
-    first.sort()
+    keep, upstream = join_lines([line.points_mm for line in lines])
     return LumenSurface(
         points=vessel.points,
         triangles=vessel.triangles,
         patch=vessel.patch,
         caps=tuple(Cap(end.name, end.role, end.patch) for end in anatomy.ends),
-        centerline=points[first],
-        radius=radius[first],
+        centerline=points[keep],
+        radius=radius[keep],
+        upstream=upstream,
     )

@@ -17,10 +17,10 @@ import numpy.typing as npt
 from meshing.errors import InputError
 from solver.io.fields import write_atomically
 from solver.problem import FlowProblem
+from solver.spaces import EDGES
 from solver.system import FlowSystem
 
 Keys = npt.NDArray[np.int64]
-EDGES = ((2, 3), (1, 3), (1, 2), (0, 3), (0, 2), (0, 1))  # basix edge numbering of a tetrahedron
 
 
 def fingerprint(problem: FlowProblem) -> str:

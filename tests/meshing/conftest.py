@@ -40,6 +40,7 @@ def sweep(radius: Radius, centre, length: float, sides: int, rings: int) -> Lume
         (Cap("inlet", "inlet", 1), Cap("LAD", "outlet", 2)),
         np.array([centre(s)[0] for s in along]),
         np.array([radius(s) for s in along]),
+        np.arange(len(along)) - 1,
     )
 
 

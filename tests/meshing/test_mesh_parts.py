@@ -13,10 +13,11 @@ from meshing.curve import BLENDS, relax
 from meshing.errors import InputError
 from meshing.jacobian import bernstein_coefficients, jacobian_bounds
 from meshing.ladder import Rung, climb
+from meshing.lumen import join_lines
 from meshing.options import MeshOptions
 from meshing.quality import cell_quality, facet_areas
 from meshing.section import throat_areas
-from meshing.sizing import Finer, find_throats, limit_gradation, size_field
+from meshing.sizing import Finer, find_throats, limit_gradation, limit_growth, size_field
 from meshing.smooth_wall import SmoothWall
 from meshing.surface_mesh import Remesher
 from meshing.tetra import same_triangles
@@ -119,7 +120,9 @@ def test_throats_are_found_and_shared_ones_counted_once():
     s = np.linspace(0, 30, 301)
     radius = 1.5 - 0.8 * np.exp(-(((s - 12) / 2) ** 2)) - 0.1 * np.exp(-(((s - 22) / 2) ** 2))
     line = np.column_stack([0 * s, 0 * s, s])
-    throats = find_throats(np.vstack([line, line + 1e-3]), np.concatenate([radius, radius]))
+    upstream = np.r_[-1, np.arange(300), -1, np.arange(301, 601)]
+    both = np.vstack([line, line + 1e-3])
+    throats = find_throats(both, np.concatenate([radius, radius]), upstream)
     assert len(throats) == 1  # the second narrowing is shallow
     assert throats[0].centre[2] == pytest.approx(12, abs=0.1)
     assert throats[0].radius == pytest.approx(0.7, rel=1e-3)
@@ -145,6 +148,36 @@ def test_sizes_follow_the_radius_and_the_throat(shapes):
     length = np.linalg.norm(surface.points[edges[:, 0]] - surface.points[edges[:, 1]], axis=1)
     growth = np.abs(field.size[edges[:, 0]] - field.size[edges[:, 1]]) / length
     assert growth.max() <= options.gradation * (1 + 1e-6)
+
+
+def test_sizes_grow_slowly_downstream_only(shapes):
+    surface = shapes["stenosis"]()
+    options = MeshOptions(elements_per_diameter=4, elements_across_throat=10, jet_growth=0.03)
+    field = size_field(surface, SmoothWall(surface), options, Finer())
+    z = surface.points[:, 2]
+    limit = 2 * 0.6 / 10 + 0.03 * (z - 8.0) + 0.1
+    assert (field.size[z > 9.0] < limit[z > 9.0]).all()
+    assert field.size[(z > 3.0) & (z < 4.0)] == pytest.approx(0.75, rel=0.02)
+
+
+def test_jets_go_into_both_daughters_but_not_across():
+    """Two daughters of one stem; the throat is in the first of them."""
+    stem = np.column_stack([np.arange(5.0), np.zeros(5), np.zeros(5)])
+    a, b = (
+        stem[-1] + np.outer(np.arange(1, 6), [1, 0.2, 0]),
+        stem[-1] + np.outer(np.arange(1, 6), [1, -0.2, 0]),
+    )
+    keep, upstream = join_lines([np.vstack([stem, a]), np.vstack([stem, b])])
+    points = np.vstack([stem, a, stem, b])[keep]
+    assert upstream.tolist() == [-1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 4, 10, 11, 12, 13]
+    size = np.ones(15)
+    size[6] = 0.2
+    limited = limit_growth(points, upstream, size, 0.1)
+    assert limited[7:10] == pytest.approx(0.2 + 0.102 * np.arange(1, 4), abs=1e-3)
+    assert np.delete(limited, [6, 7, 8, 9]) == pytest.approx(1.0)
+    size[2] = 0.2
+    limited = limit_growth(points, upstream, size, 0.1)
+    assert limited[5] == limited[10] < 0.51
 
 
 def test_crossing_triangles_are_found():
@@ -261,7 +294,7 @@ def test_area_of_a_degenerate_triangle_is_zero():
 
 def test_the_area_of_a_throat_is_measured_on_wall_and_mesh(shapes):
     surface = shapes["stenosis"](sides=32, rings=160)
-    throats = find_throats(surface.centerline, surface.radius)
+    throats = find_throats(surface.centerline, surface.radius, surface.upstream)
     facets = surface.triangles[surface.patch == 0]
     wall = SmoothWall(surface)
     ((smooth, flat),) = throat_areas(throats, surface.centerline, wall, surface.points, facets)

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from meshing.generate import generate
 from meshing.jacobian import jacobian_bounds
-from meshing.lumen import Cap, LumenSurface
+from meshing.lumen import Cap, LumenSurface, join_lines
 from meshing.options import MeshOptions
 
 DATA = Path(__file__).parents[2] / "../shared/data/left_coronary"
@@ -28,8 +28,12 @@ def left_coronary() -> LumenSurface:
         caps.append(Cap(f"BC{k}", "outlet" if k else "inlet", k + 1))
     lines: Any = pyvista.read(DATA / "derived_vmtk_centerlines.vtp")
     radius = np.asarray(lines["MaximumInscribedSphereRadius"], dtype=np.float64)
+    axes = [np.asarray(lines.get_cell(i).point_ids) for i in range(lines.n_cells)]
+    along = np.asarray(lines.points, dtype=np.float64)
+    keep, upstream = join_lines([along[axis] for axis in axes])
+    chosen = np.concatenate(axes)[keep]
     return LumenSurface(
-        points, triangles, patch, tuple(caps), np.asarray(lines.points, dtype=np.float64), radius
+        points, triangles, patch, tuple(caps), along[chosen], radius[chosen], upstream
     )
 
 

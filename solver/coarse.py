@@ -1,0 +1,83 @@
+r"""Linear elements as the coarse space of quadratic ones: what incomplete factors cannot carry along a vessel.
+
+Quadratic elements contain the linear ones on the same tetrahedra, so that prolongation is exact: a vertex keeps its
+value, the middle of an edge has the mean of its ends. The coarse operator is the linear elements' own Jacobian at
+the fine state; a vessel's cross-sections are small separators, so that its sparse factors stay cheap.
+
+Reference:
+    Helenbrook & Atkins (2006), AIAA Journal 44, 566-575, https://doi.org/10.2514/1.15497 (linear elements as the
+    coarse level of higher degrees, called p-multigrid).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import coo_array
+
+from solver.engine import PETSc, dolfinx
+from solver.spaces import EDGES
+from solver.system import FlowSystem
+
+
+class CoarseLevel:
+    """The correction ``y = P A_c^-1 P^T x`` of a fine system by a coarse one on the same mesh."""
+
+    def __init__(self, fine: FlowSystem, coarse: FlowSystem) -> None:
+        self.fine, self.coarse = fine, coarse
+        self._connect()
+        self.values = dolfinx.fem.Function(coarse.space.W)
+        self.b, self.x = coarse.A.createVecs()
+        self.factors = PETSc.PC().create(coarse.A.comm)
+        self.factors.setType("lu")
+        self.factors.setFactorSolverType("mumps")
+
+    def _connect(self) -> None:
+        """Prolongation of nodes (owned fine ones from all local coarse ones), and the fine node of each vertex."""
+        fine, coarse = self.fine.space, self.coarse.space
+        cells, corners = fine.V.dofmap.list, coarse.V.dofmap.list
+        rows = [*(cells[:, i] for i in range(4)), *(cells[:, 4 + k // 2] for k in range(12))]
+        columns = [*(corners[:, i] for i in range(4)), *(corners[:, v] for e in EDGES for v in e)]
+        row = fine.velocity[np.concatenate(rows), 0] // 4
+        column = coarse.velocity[np.concatenate(columns), 0] // 4
+        shape = (fine.velocity.shape[0], coarse.velocity.shape[0])
+        P = coo_array((np.ones(row.size), (row, column)), shape=shape).tocsr()
+        P.data[:] = 1.0
+        P = P[: fine.owned // 4]
+        self.P = coo_array(P.multiply(1.0 / P.sum(axis=1)[:, None])).tocsr()
+        self.PT = self.P.T.tocsr()
+        self.vertex = np.zeros(shape[1], dtype=np.int32)  # of W's blocks
+        for i in range(4):
+            at = coarse.velocity[corners[:, i], 0] // 4
+            self.vertex[at] = fine.velocity[cells[:, i], 0] // 4
+        fixed = self.fine.fixed
+        self.fixed = fixed[fixed < fine.owned]
+        self.coarse_fixed = self.coarse.fixed[self.coarse.fixed < coarse.owned]
+
+    def factor(self) -> None:
+        """Assemble the coarse Jacobian where the fine one is, and factorise it."""
+        self.coarse.mimic(self.fine, self.vertex)
+        self.coarse.jacobian(float(self.fine.inverse_cfl.value), float(self.fine.newton.value))
+        self.factors.setOperators(self.coarse.A, self.coarse.A)
+        self.factors.setUp()
+
+    def correct(self, x: Any, y: Any) -> None:  # noqa: ANN401
+        """Put the correction of a fine residual ``x`` into ``y`` (PETSc vectors)."""
+        take, local = np.array(x.array_r), self.values.x
+        take[self.fixed] = 0.0
+        local.array[:] = (self.PT @ take.reshape(-1, 4)).ravel()
+        local.scatter_reverse(dolfinx.la.InsertMode.add)
+        self.b.array[:] = local.array[: self.coarse.space.owned]
+        self.b.array[self.coarse_fixed] = 0.0
+        self.factors.apply(self.b, self.x)
+        local.array[: self.coarse.space.owned] = self.x.array_r
+        local.scatter_forward()
+        give = (self.P @ local.array.reshape(-1, 4)).ravel()
+        give[self.fixed] = 0.0
+        y.array[:] = give
+
+    def destroy(self) -> None:
+        """Free the PETSc objects (collective); the coarse system is the caller's."""
+        for thing in (self.factors, self.b, self.x):
+            thing.destroy()
