@@ -27,7 +27,7 @@ def lumen(reduction, s):
 def young_tsai(reduction, Q, viscosity, density, Kt=KT):
     """Pressure drop [Pa] between two diameters before and ten behind the throat's middle.
 
-    The fit is for stenoses that separate: at 30 % the flow stays attached and loses less than its Kt says.
+    The fit is for stenoses that separate: below 50 % the flow hardly separates and loses less than its Kt says.
     Viscous part: Poiseuille's resistance along the cosine (their Kv is that of creeping flow through the shape,
     not the formula for blunt plugs); expansion: Kt = 1.52.
 
@@ -72,4 +72,4 @@ def test_stenosis(ffr3d, tmp_path, percent):
         f"Young-Tsai {expected:.0f} Pa, FFR {next(iter(run.vessels.values()))['ffr']:.3f}"
     )
     least = young_tsai(percent / 100, Q, *fluid, Kt=1.0)  # Borda-Carnot
-    assert (0.8 * expected if percent >= 40 else 0.8 * least) < drop < 1.2 * expected
+    assert (0.8 * expected if percent >= 50 else 0.8 * least) < drop < 1.2 * expected
