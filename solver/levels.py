@@ -188,6 +188,7 @@ def _descend(driver: SteadySolver) -> Descent:
     rough = Goal(reference, COARSE_TOLERANCE, COARSE_STEPS, settle=False)
     knob = Knob("P1-P1 nu*", system.thicken)
     system.thicken(VERY_THICK)
+    driver.stale = True
     driver.newton(rough, f"{knob.label}{VERY_THICK:.3f}", FEW_STEPS)
     thick = follow(driver, rough, knob, VERY_THICK, THICK)[-1][1]
     last = follow(driver, rough, knob, THICK, 1.0)[-1]
@@ -199,6 +200,7 @@ def _climb_down(driver: SteadySolver, goal: Goal, element: str) -> Outcome:
     """From a guess at `THICK` times the viscosity to the real one; with capturing viscosity, if need be."""
     system, start = driver.system, driver.system.snapshot()
     system.thicken(THICK)
+    driver.stale = True
     rough = Goal(goal.reference, CORRECTOR_TOLERANCE, THICK_STEPS, settle=False)
     outcome = driver.newton(rough, f"{element} nu*{THICK:.3f}", FEW_STEPS, patience=2)
     if not outcome.converged:
@@ -218,6 +220,7 @@ def _capture(driver: SteadySolver, goal: Goal, element: str) -> Outcome:
     system, phase = driver.system, f"{element}+C"
     system.capture(True)
     system.thicken(VERY_THICK)
+    driver.stale = True
     rough = Goal(goal.reference, CORRECTOR_TOLERANCE, THICK_STEPS, settle=False)
     outcome = driver.newton(rough, f"{phase} nu*{VERY_THICK:.0f}", THICK_STEPS)
     if outcome.converged:

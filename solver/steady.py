@@ -32,6 +32,8 @@ PATIENCE = 4
 """Newton steps in a row that were shortened or gained little, before it is given up."""
 SETTLE_BELOW = 1e-2
 """Mean pressures are tied to their models once the residual is below this part of the first."""
+DIRECT_REUSE = 8
+"""Iterations up to which exact factors of an earlier matrix are used again."""
 STALL_STEPS = 18
 """Accepted steps without halving the residual after which no steady state is expected."""
 
@@ -124,7 +126,8 @@ class SteadySolver:
         if not self.fresh_iterations:
             self.fresh_iterations = iterations
         self.solved = good
-        self.stale = not good or iterations > 2 * self.fresh_iterations + 12
+        patience = DIRECT_REUSE if self.options.direct else 2 * self.fresh_iterations + 12
+        self.stale = not good or iterations > patience
         return iterations
 
     def correct(self, rtol: float) -> int:

@@ -109,7 +109,7 @@ def test_no_convergence_is_an_error_that_saves_state_and_history(tube, tmp_path)
         tube,
         {"kind": "flow", "Q": Q},
         {"out": 1e9},
-        element="P1-P1",
+        element="P2-P2",
         steady={"max_steps": 1, "max_linear_iterations": 1, "march_flow_throughs": 1e-3},
     )
     with pytest.raises(ComputationError, match=r"state\.h5.*Try"):
