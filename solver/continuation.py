@@ -24,7 +24,7 @@ from solver.system import FlowSystem
 Array = npt.NDArray[np.float64]
 Known = list[tuple[float, tuple[Array, float]]]  # (ln of the factor, state)
 LOG_STEP, LOG_STEP_MIN, LOG_STEP_MAX = 0.25, 0.015, 0.4
-MAX_THICKENING = 1.3
+MAX_THICKENING = 1.5
 """A steady state of a fluid thicker than this is not taken for the real one's."""
 WEANED = 0.02
 """Strength of capturing viscosity from which it is left out altogether."""

@@ -1,6 +1,7 @@
 """Cosine stenoses of 30 to 80 % of the diameter from surface to FFR with the defaults (`make verify`).
 
-All converge untuned; drops lie between Borda-Carnot less 20 % and Young-Tsai plus 20 %.
+All give a result untuned; at 60 % the steady branch ends above the real viscosity (it folds where the jet
+deflects), and the run says so. Drops lie between Borda-Carnot less 20 % and Young-Tsai plus 20 %.
 
 The tubes have the shape of Young & Tsai's models: a cosine two diameters long in a straight tube.
 """
@@ -58,7 +59,8 @@ def test_stenosis(ffr3d, tmp_path, percent):
         }
     )
     run.check_conservation()
-    assert run.flow["status"] == "converged"
+    assert run.flow["status"] in ("converged", "regularised")
+    assert run.flow["captured"] == 0.0
     (lesion,) = run.ffr["lesions"]
     assert lesion["diameter_stenosis"] == pytest.approx(percent / 100, abs=0.01)
     line: Any = pv.read(run.folder / "ffr" / "centerlines.vtp")
@@ -72,7 +74,8 @@ def test_stenosis(ffr3d, tmp_path, percent):
     least = young_tsai(percent / 100, Q, *fluid, Kt=1.0)
     (vessel,) = run.vessels.values()
     print(  # noqa: T201 - the table of `make verify`
-        f"{percent} %: {run.flow['cells']} cells, {run.flow['steps']} steps, Q {Q * 1e6:.3f} mL/s, drop {drop:.0f} Pa, "
+        f"{percent} %: {run.flow['cells']} cells, {run.flow['status']} at {run.flow['thickening']:.3f} times the viscosity, "
+        f"{run.flow['steps']} steps in {run.flow['seconds']['total']:.0f} s, Q {Q * 1e6:.3f} mL/s, drop {drop:.0f} Pa, "
         f"Borda-Carnot to Young-Tsai {least:.0f} to {expected:.0f} Pa, FFR {vessel['ffr']:.3f}"
     )
     assert 0.8 * least < drop < 1.2 * expected
