@@ -73,9 +73,10 @@ def test_stenosis(ffr3d, tmp_path, percent):
     drop, expected = before - behind, young_tsai(percent / 100, Q, *fluid)
     least = young_tsai(percent / 100, Q, *fluid, Kt=1.0)
     (vessel,) = run.vessels.values()
+    flow = run.flow
     print(  # noqa: T201 - the table of `make verify`
-        f"{percent} %: {run.flow['cells']} cells, {run.flow['status']} at {run.flow['thickening']:.3f} times the "
-        f"viscosity, {run.flow['steps']} steps in {run.flow['seconds']['total']:.0f} s, Q {Q * 1e6:.3f} mL/s, drop {drop:.0f} Pa, "
+        f"{percent} %: {flow['cells']} cells, {flow['status']} at {flow['thickening']:.3f} times the viscosity, "
+        f"{flow['steps']} steps in {flow['seconds']['total']:.0f} s, Q {Q * 1e6:.3f} mL/s, drop {drop:.0f} Pa, "
         f"Borda-Carnot to Young-Tsai {least:.0f} to {expected:.0f} Pa, FFR {vessel['ffr']:.3f}"
     )
     assert 0.8 * least < drop < 1.2 * expected
