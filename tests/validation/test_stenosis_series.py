@@ -1,9 +1,8 @@
 """Cosine stenoses of 30 to 80 % of the diameter from surface to FFR with the defaults (`make verify`).
 
-All give a result untuned; at 60 % the steady branch ends above the real viscosity (it folds where the jet
-deflects), and the run says so. Drops lie between Borda-Carnot less 20 % and Young-Tsai plus 20 %.
-
-The tubes have the shape of Young & Tsai's models: a cosine two diameters long in a straight tube.
+The tubes have the shape of Young & Tsai's models: a cosine two diameters long in a straight tube. All give a result
+untuned; at 60 and 70 % the straight jet's steady branch ends above the real viscosity (decision 0011), and the run says
+so. Drops lie between Borda-Carnot less 20 % and Young-Tsai plus 20 %.
 """
 
 import math
