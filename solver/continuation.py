@@ -23,6 +23,7 @@ from solver.system import FlowSystem
 
 Array = npt.NDArray[np.float64]
 Known = list[tuple[float, tuple[Array, float]]]  # (ln of the factor, state)
+VISCOSITY = " nu*"
 LOG_STEP, LOG_STEP_MIN, LOG_STEP_MAX = 0.25, 0.015, 0.4
 MAX_THICKENING = 1.5
 """A steady state of a fluid thicker than this is not taken for the real one's."""
@@ -89,7 +90,7 @@ def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: 
     Where the way ends within `MAX_THICKENING`, the outcome is the state there, with what it changes. The states on
     the way are rough; one that Newton's method cannot make exact is beyond the end of the branch.
     """
-    system, knob = driver.system, Knob(f"{phase} nu*", driver.system.thicken)
+    system, knob = driver.system, Knob(f"{phase}{VISCOSITY}", driver.system.thicken)
     known = follow(driver, goal, knob, factor, 1.0)
     outcome = _exact(driver, goal, knob, known, math.log(MAX_THICKENING))
     if outcome is None:
@@ -115,7 +116,9 @@ def _exact(
         here, state = known[-1]
         driver.system.restore(state)
         knob.turn(math.exp(here))
-        outcome = driver.newton(goal, f"{knob.label}{math.exp(here):.3f}", 20, patience=2)
+        real = here == 0.0 and knob.label.endswith(VISCOSITY)
+        name = knob.label.removesuffix(VISCOSITY) if real else f"{knob.label}{math.exp(here):.3f}"
+        outcome = driver.newton(goal, name, 20, patience=2)
         if outcome.converged:
             return outcome
         known.pop()

@@ -166,7 +166,7 @@ def _residuals(axes: Axes, rows: list[dict[str, Any]]) -> None:
             label="_" if again else label,
         )
     if any(labels):
-        axes.legend(loc="lower left")
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
 
 
 def _flows(axes: Axes, rows: list[dict[str, Any]]) -> None:

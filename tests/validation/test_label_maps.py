@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = pytest.mark.verify
+pytestmark = [pytest.mark.verify, pytest.mark.timeout(3600)]
 
 TREE = {
     "kind": "phantom",

@@ -15,7 +15,7 @@ import pyvista as pv
 from pipeline.phantom import exact_surface, tube
 from pipeline.surface.mesh import write_stl
 
-pytestmark = pytest.mark.verify
+pytestmark = [pytest.mark.verify, pytest.mark.timeout(3600)]
 DIAMETER, LENGTH, THROAT, HALF = 3.0, 45.0, 12.0, 3.0  # [mm]
 KT, MMHG = 1.52, 133.322
 
