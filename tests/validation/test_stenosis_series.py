@@ -1,7 +1,7 @@
 """Cosine stenoses of 30 to 80 % of the diameter from surface to FFR with the defaults (`make verify`).
 
 The tubes have the shape of Young & Tsai's models: a cosine two diameters long in a straight tube. All give a result
-untuned; at 60 and 70 % the straight jet's steady branch ends above the real viscosity (decision 0011), and the run says
+untuned; from 60 % on the straight jet's steady branch ends above the real viscosity (decision 0011), and the run says
 so. Drops lie between Borda-Carnot less 20 % and Young-Tsai plus 20 %.
 """
 
