@@ -152,8 +152,10 @@ def _residuals(axes: Axes, rows: list[dict[str, Any]]) -> None:
         element, *helper = phase.split(" ", 1)
         label = f"{element}, on the way" if helper else element
         colour = labels.setdefault(element, vessel_style(len(labels))[0])
-        steps = [n for n, of, _ in found if of == phase]
-        values = [value for _, of, value in found if of == phase]
+        steps = np.array([n for n, of, _ in found if of == phase], dtype=float)
+        values = np.array([value for _, of, value in found if of == phase])
+        pauses = np.flatnonzero(np.diff(steps) > 1) + 1  # a phase that comes back is not one line
+        steps, values = (np.insert(column, pauses, np.nan) for column in (steps, values))
         again = label in axes.get_legend_handles_labels()[1]
         axes.semilogy(
             steps,
