@@ -135,7 +135,10 @@ class Search:
         goal = self._goal(driver.stokes())
         state_file.restore(driver.system, saved)
         outcome = driver.newton(goal, self.problem.element, FEW_STEPS, patience=1)
-        return outcome if outcome.converged else None
+        if outcome.converged:
+            return outcome
+        driver.system.offset[:] = 0.0  # as a search without a restart state begins
+        return None
 
     def _linear(self, driver: SteadySolver) -> Outcome:
         """Linear elements all the way."""

@@ -26,7 +26,7 @@ class _Frozen(BaseModel):
 
 
 class SteadyOptions(_Frozen):
-    """How a steady state is sought. Defaults need no tuning; see docs/theory."""
+    """How a steady state is sought. Defaults need no tuning; see docs/decisions/0011."""
 
     tolerance: float = Field(
         default=1e-8, gt=0, description="nonlinear residual relative to the first"
