@@ -22,6 +22,8 @@ import basix.ufl as _basix_ufl
 import dolfinx as _dolfinx
 import ufl
 
+from solver import kernels
+
 # their type hints are incomplete
 PETSc: Any = _PETSc
 dolfinx: Any = _dolfinx
@@ -53,3 +55,4 @@ def _jit_options() -> dict[str, Any]:
 
 
 JIT_OPTIONS = _jit_options()
+kernels.claim(JIT_OPTIONS["cache_dir"])
