@@ -27,6 +27,8 @@ VISCOSITY = " nu*"
 LOG_STEP, LOG_STEP_MIN, LOG_STEP_MAX = 0.25, 0.015, 0.4
 MAX_THICKENING = 1.5
 """A steady state of a fluid thicker than this is not taken for the real one's."""
+BASE = 0.5
+"""Distance of the two states of an extrapolation, as a part of the way that is missing."""
 WEANED = 0.02
 """Strength of capturing viscosity from which it is left out altogether."""
 CORRECTOR_TOLERANCE = 5e-4
@@ -87,8 +89,8 @@ def _pace(steps: int) -> float:
 def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: float) -> Outcome:
     """Follow the steady state from a viscosity ``factor`` times too large down to the real one.
 
-    Where the way ends within `MAX_THICKENING`, the outcome is the state there, with what it changes. The states on
-    the way are rough; one that Newton's method cannot make exact is beyond the end of the branch.
+    Where the way ends within `MAX_THICKENING`, the outcome is extrapolated from the states there. The states on the
+    way are rough; one that Newton's method cannot make exact is beyond the end of the branch.
     """
     system, knob = driver.system, Knob(f"{phase}{VISCOSITY}", driver.system.thicken)
     known = follow(driver, goal, knob, factor, 1.0)
@@ -100,9 +102,50 @@ def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: 
     here = known[-1][0]
     if here == 0.0:
         return outcome
-    shift = None if len(known) < 2 else -here * _slope(system, known, lambda log_factor: log_factor)
     reason = f"no steady state was found below {math.exp(here):.3f} times the viscosity"
-    return replace(outcome, reason=reason, thickening=math.exp(here), shift=shift)
+    near = replace(outcome, reason=reason, thickening=math.exp(here))
+    return extrapolate(driver, goal, knob, known, near)
+
+
+def extrapolate(
+    driver: SteadySolver, goal: Goal, knob: Knob, known: Known, near: Outcome
+) -> Outcome:
+    """Extrapolate the end of a branch, linearly in ln(viscosity), to the real viscosity.
+
+    Both states meet the goal. Flows, mean pressures and the outlets' lines are affine in the state, so that the
+    extrapolated one satisfies them, and the balance of mass, as its parents do; the balance of momentum it satisfies
+    to the residual told in the outcome.
+
+    Args:
+        driver: Solver of the system, which holds the last state of ``known``, exact.
+        goal: What both states must meet.
+        knob: The viscosity's.
+        known: The way down.
+        near: Outcome of the state in the system; returned as it is where no second state can be had.
+    """
+    system, here = driver.system, known[-1][0]
+    state, offset, p = system.snapshot(), system.offset.copy(), system.functionals()[1]
+    base = min((k for k in known[:-1]), key=lambda k: abs(k[0] - (1.0 + BASE) * here), default=None)
+    if base is None or base[0] - here < 0.3 * BASE * here:
+        return near
+    there = base[0]
+    system.restore(base[1])
+    knob.turn(math.exp(there))
+    outcome = driver.newton(goal, f"{knob.label}{math.exp(there):.3f}", CORRECTOR_STEPS)
+    knob.turn(1.0)
+    if not outcome.converged:
+        system.restore(state)
+        system.offset[:] = offset
+        return near
+    t = here / (there - here)
+    (x, Q), (far, Q_far) = state, system.snapshot()
+    system.restore((x + t * (x - far), Q + t * (Q - Q_far)))
+    system.apply_inlet()
+    system.offset[:] = offset + t * (offset - system.offset)
+    system.linearise_about_state()
+    residual = system.residual(driver.b) / goal.reference
+    shift = system.functionals()[1] - p
+    return replace(near, residual=residual, base=math.exp(there), shift=shift)
 
 
 def _exact(

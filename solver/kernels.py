@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import time
 from pathlib import Path
 
 ABANDONED = 900.0
 """Seconds after which a kernel still not compiled is nobody's work any more, whoever else is running."""
-_held: list[object] = []  # open files: a lock goes with its process
 
 
 def claim(folder: Path) -> None:
@@ -24,8 +24,7 @@ def claim(folder: Path) -> None:
     """
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("a")
-        _held.append(lock)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)  # never closed: held to the end
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             age = 0.0

@@ -104,7 +104,8 @@ class Search:
         if outcome is None:
             outcome = self._linear(driver) if coarse is None else self._quadratic(driver, coarse)
         average = None
-        if not outcome.converged:
+        real = outcome.thickening == 1.0 and outcome.captured == 0.0
+        if not outcome.converged or (self.problem.steady.unsteady == "average" and not real):
             outcome, average = self._march(driver, outcome)
         self._finish(driver)
         if coarse is not None:
@@ -177,8 +178,15 @@ class Search:
         """March in time from where the search for a steady state ended, and average."""
         if driver.system.comm.rank == 0:
             log.info("%s: marching in time", stalled.reason)
-        average = march(driver, self.problem.steady.march_flow_throughs, self.progress)
+        options, system = self.problem.steady, driver.system
+        start, offset = system.snapshot(), system.offset.copy()
+        if stalled.captured > 0.0:
+            system.capture(False)
+        system.thicken(1.0)
+        average = march(driver, options.march_flow_throughs, options.march_max_steps, self.progress)
         if not average.finite:
+            system.restore(start)
+            system.offset[:] = offset
             return stalled, None
         return Outcome(True, stalled.residual, average.steps, stalled.reason), average
 

@@ -19,6 +19,7 @@ from solver.outlets import Outlet
 from solver.rheology import Rheology
 
 Element = Literal["P1-P1", "P2-P2", "P2-P1"]
+Status = Literal["converged", "extrapolated", "regularised", "time-averaged"]
 
 
 class _Frozen(BaseModel):
@@ -36,7 +37,12 @@ class SteadyOptions(_Frozen):
         default=1e-4, gt=0, description="relative, of each linear solve"
     )
     max_linear_iterations: int = Field(default=150, ge=1)
-    march_flow_throughs: float = Field(default=3.0, gt=0, description="time-averaging window")
+    unsteady: Literal["extrapolate", "average"] = Field(
+        default="extrapolate",
+        description="where the steady branch ends above the real viscosity: extrapolate it, or march in time",
+    )
+    march_flow_throughs: float = Field(default=1.0, gt=0, description="time-averaging window")
+    march_max_steps: int = Field(default=600, ge=8, description="time steps in all")
 
 
 class FlowProblem(_Frozen):
@@ -93,14 +99,14 @@ class FlowResult(_Frozen):
     """Numbers of a finished computation (the fields are in ``fields.h5``).
 
     Attributes:
-        status: ``converged``; ``regularised``: no steady state was found for the real viscosity on this mesh, the
-            result is the steady state of a slightly thicker fluid (``thickening``; the notes estimate what it
-            changes), or with viscosity added where the mesh is too coarse (``captured``);
-            ``time-averaged`` where no steady state exists.
+        status: ``converged``; ``extrapolated``: no steady state was found for the real viscosity on this mesh, the
+            result is extrapolated to it from those of two slightly thicker fluids (``thickening``, ``base``; the
+            notes tell what that changed); ``regularised``: the steady state with viscosity added where the mesh is
+            too coarse (``captured``), or of a thicker fluid; ``time-averaged`` where no steady state exists.
         history: One row a nonlinear step: residual, step size, linear iterations, flows.
     """
 
-    status: Literal["converged", "regularised", "time-averaged"]
+    status: Status
     element: Element
     ranks: int
     dofs: int
@@ -109,8 +115,9 @@ class FlowResult(_Frozen):
     linear_iterations: int
     residual: float = Field(description="final nonlinear residual relative to the first")
     thickening: float = Field(
-        default=1.0, description="factor on the viscosity; one but for regularised"
+        default=1.0, description="least factor on the viscosity with a steady state; one is real"
     )
+    base: float = Field(default=1.0, description="factor of an extrapolation's second state")
     captured: float = Field(
         default=0.0,
         description="strength of the viscosity added where the mesh does not resolve the jet",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from solver.io import mesh as mesh_file
 from solver.io import state as state_file
 from solver.levels import Found, Search
 from solver.parallel import on_root, peak_memory
-from solver.problem import FlowProblem, FlowResult, PatchFlow
+from solver.problem import FlowProblem, FlowResult, PatchFlow, Status
 from solver.progress import Progress
 from solver.scales import Scales, choose
 from solver.steady import Outcome
@@ -210,10 +210,13 @@ def _give_up(run: Run, system: FlowSystem, outcome: Outcome) -> None:
 # -- result ------------------------------------------------------------------------------------
 
 
-def _status(found: Found) -> Literal["converged", "regularised", "time-averaged"]:
+def _status(found: Found) -> Status:
+    outcome = found.outcome
     if found.average is not None:
         return "time-averaged"
-    real = found.outcome.thickening == 1.0 and found.outcome.captured == 0.0
+    if outcome.base > 1.0 and outcome.captured == 0.0:
+        return "extrapolated"
+    real = outcome.thickening == 1.0 and outcome.captured == 0.0
     return "converged" if real else "regularised"
 
 
@@ -226,21 +229,31 @@ def _explain(found: Found) -> list[str]:
         return ", ".join(f"{name} {value:.3g}" for name, value in zip(names, values, strict=True))
 
     notes = []
-    if outcome.thickening > 1.0:
+    if outcome.base > 1.0 and outcome.shift is not None:
+        shift = told(outcome.shift / (system.functionals()[1][0] + scales.datum / scales.pressure))
+        notes.append(
+            f"{outcome.reason}; the result is extrapolated to the real one from the steady states there and at "
+            f"{outcome.base:.3f} times, which changed p over that of the inlet by: {shift}"
+        )
+    elif outcome.thickening > 1.0:
         notes.append(f"{outcome.reason}; the result is the steady state there")
     if outcome.captured > 0.0:
         notes.append(
             "no steady state was found on this mesh without extra viscosity where it does not resolve the "
             f"jet (terms.capturing, C = {outcome.captured:.2g}); a finer mesh behind the narrowing needs less"
         )
-    if outcome.shift is not None:
+    if outcome.captured > 0.0 and outcome.base == 1.0 and outcome.shift is not None:
         shift = told(outcome.shift * scales.pressure)
         notes.append(
             f"estimated change of the mean pressures without the extra viscosity [Pa]: {shift}"
         )
     if average is not None:
         step = average.time_step * scales.length / scales.velocity
-        notes.append(f"{outcome.reason}; mean over {average.steps} time steps of {step:.3g} s")
+        drift = told(average.drift * scales.pressure)
+        notes.append(
+            f"{outcome.reason}; mean over {average.steps} time steps of {step:.3g} s, mean pressures of the "
+            f"window's second half less those of the first [Pa]: {drift}"
+        )
     gap = system.offset * scales.pressure
     return [*notes, f"traction minus mean pressure at the open patches [Pa]: {told(gap)}"]
 
@@ -275,6 +288,7 @@ def _result(run: Run, found: Found) -> FlowResult:
     return FlowResult(
         status=_status(found),
         thickening=outcome.thickening,
+        base=outcome.base,
         captured=outcome.captured,
         element=run.problem.element,
         ranks=run.comm.size,

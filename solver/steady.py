@@ -61,13 +61,14 @@ class Outcome:
 
     Attributes:
         converged: The goal was met (for ``thickening`` times the viscosity).
-        residual: Last residual relative to the reference.
+        residual: Last residual relative to the reference; of an extrapolated state, that of the real equations.
         steps: Nonlinear steps taken.
         reason: Why it ended.
-        thickening: Factor on the viscosity of the state; one is the real fluid.
+        thickening: Least factor on the viscosity for which a steady state was found; one is the real fluid.
+        base: Factor of the second state of an extrapolation to the real viscosity; one without.
         captured: Strength of `terms.capturing` in the equations solved; zero without it.
-        shift: Estimated change of the open patches' mean pressures from this state to that of the real
-            equations, dimensionless.
+        shift: Change of the open patches' mean pressures, dimensionless: made by the extrapolation; or, with
+            ``captured``, estimated for leaving that viscosity out.
     """
 
     converged: bool
@@ -75,6 +76,7 @@ class Outcome:
     steps: int
     reason: str
     thickening: float = 1.0
+    base: float = 1.0
     captured: float = 0.0
     shift: Array | None = None
 

@@ -1,0 +1,123 @@
+"""Continuation in the viscosity: the way down, and what is done where it ends early."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from solver.continuation import Knob, continue_in_viscosity, extrapolate, follow
+from solver.engine import MPI
+from solver.io import mesh as mesh_file
+from solver.linear import LinearOptions
+from solver.march import march
+from solver.problem import FlowProblem
+from solver.progress import Progress
+from solver.scales import choose
+from solver.steady import Goal, SteadySolver
+from solver.system import FlowSystem
+
+END = 1.3
+"""Factor on the viscosity at which the way down ends in these tests."""
+
+
+@pytest.fixture
+def thick(fork):
+    """A solver at the steady state of three times the viscosity, and its goal."""
+    problem = FlowProblem.model_validate(
+        {
+            "mesh": str(fork),
+            "element": "P1-P1",
+            "rheology": {"kind": "newtonian", "viscosity": 3.5e-3},
+            "inlet": {"kind": "pressure", "p": 12_000.0},
+            "outlets": {
+                "out0": {"kind": "resistance", "R": 6e9},
+                "out1": {"kind": "resistance", "R": 9e9},
+            },
+        }
+    )
+    vessel, _ = mesh_file.read(problem.mesh)
+    scales = choose(problem, vessel.inlets[0].area, 0.03)
+    mesh = mesh_file.load(MPI.COMM_SELF, problem.mesh, scales.length)
+    system = FlowSystem(problem, mesh, scales, "P1-P1")
+    driver = SteadySolver(system, LinearOptions(direct=True), Progress())
+    goal = Goal(driver.stokes(), 1e-9, 60)
+    system.thicken(3.0)
+    driver.stale = True
+    assert driver.newton(replace(goal, settle=False), "thick", 20).converged
+    return driver, goal
+
+
+def _pressures(system):
+    """Mean pressures over the patches, relative to the inlet's."""
+    p = system.functionals()[1] + system.scales.datum / system.scales.pressure
+    return p / p[0]
+
+
+def test_the_way_ends_at_the_real_fluid(thick):
+    driver, goal = thick
+    outcome = continue_in_viscosity(driver, goal, "P1-P1", 3.0)
+    assert outcome.converged
+    assert (outcome.thickening, outcome.base, outcome.shift) == (1.0, 1.0, None)
+
+
+def test_a_branch_that_ends_early_is_extrapolated(thick):
+    driver, goal = thick
+    system, knob = driver.system, Knob("P1-P1 nu*", driver.system.thicken)
+    known = follow(driver, goal, knob, 3.0, END)
+    near = driver.newton(goal, "end", 20)
+    at_end = _pressures(system)
+    outcome = extrapolate(driver, goal, knob, known, replace(near, thickening=END))
+    Q, p = system.functionals()
+    lines = system.openings.p0 + system.openings.R * Q
+    assert p == pytest.approx(lines, abs=1e-7 * abs(lines).max())  # as exact as both states
+    assert abs(Q.sum()) < 1e-7 * abs(Q[0])
+    extrapolated = _pressures(system)
+    shift = outcome.shift / (p[0] + system.scales.datum / system.scales.pressure)
+    assert extrapolated - at_end == pytest.approx(shift, abs=1e-6)
+    assert outcome.base > END
+    assert 1e-6 < outcome.residual < 0.1  # of the real equations; said, not hidden
+    real = driver.newton(goal, "real", 20)
+    assert real.converged
+    missed = np.abs(at_end - _pressures(system)).max()
+    assert np.abs(extrapolated - _pressures(system)).max() < 0.25 * missed
+
+
+def test_without_a_second_state_the_last_one_stays(thick):
+    driver, goal = thick
+    system, knob = driver.system, Knob("P1-P1 nu*", driver.system.thicken)
+    near = driver.newton(goal, "end", 20)
+    known = [(math.log(3.0), system.snapshot())]
+    assert extrapolate(driver, goal, knob, known, near) is near
+    assert system.x.x.array == pytest.approx(known[0][1][0])
+
+
+def test_marching_stays_at_a_steady_state(thick):
+    driver, goal = thick
+    system = driver.system
+    system.thicken(1.0)
+    assert continue_in_viscosity(driver, goal, "P1-P1", 3.0).converged
+    steady, start = _pressures(system), system.snapshot()
+    average = march(driver, 1.0, 20, driver.progress)
+    assert average.finite
+    assert average.steps == 15
+    assert _pressures(system) == pytest.approx(steady, abs=1e-7)
+    assert max(np.abs(average.p_deviation).max(), np.abs(average.drift).max()) < 1e-5
+    assert system.distance(start[0]) < 1e-5 * np.linalg.norm(start[0])
+
+
+def test_marching_returns_to_the_steady_state(thick):
+    driver, goal = thick
+    system = driver.system
+    thick_state = system.snapshot()
+    assert continue_in_viscosity(driver, goal, "P1-P1", 3.0).converged
+    steady = _pressures(system)
+    system.restore(thick_state)
+    before = np.abs(_pressures(system) - steady).max()
+    average = march(driver, 3.0, 240, driver.progress)
+    Q, p = system.functionals()
+    lines = system.openings.p0 + system.openings.R * Q
+    assert p == pytest.approx(lines, abs=1e-6 * abs(lines).max())
+    assert abs(Q.sum()) < 1e-6 * abs(Q[0])
+    assert np.abs(_pressures(system) - steady).max() < 0.05 * before
+    assert np.abs(average.drift).max() < 0.05 * np.abs(p).max()
