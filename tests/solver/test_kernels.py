@@ -27,6 +27,7 @@ def other(folder):
     """Another process that holds the folder."""
     command = [sys.executable, "-c", CLAIM + "print('held', flush=True); input()", folder]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
         yield process
         process.kill()
