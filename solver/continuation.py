@@ -144,6 +144,8 @@ def extrapolate(
     system.offset[:] = offset + t * (offset - system.offset)
     system.linearise_about_state()
     residual = system.residual(driver.b) / goal.reference
+    told = {"residual": residual, "cfl": math.inf, "linear_iterations": 0}
+    driver.progress.step(system, f"{knob.label.removesuffix(VISCOSITY)} extrapolated", told)
     shift = system.functionals()[1] - p
     return replace(near, residual=residual, base=math.exp(there), shift=shift)
 

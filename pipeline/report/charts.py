@@ -21,6 +21,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
+LABEL_WIDTH = 0.08
+"""Room for a lesion's label, as a part of the axis."""
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 10,
@@ -106,19 +108,35 @@ def _threshold(axes: Axes, threshold: float) -> None:
 
 
 def _lesions(upper: Axes, lower: Axes, run: Run) -> None:
-    for lesion in run.ffr["lesions"]:
+    lesions = run.ffr["lesions"]
+    left, right = upper.get_xlim()
+    rows = label_rows([lesion["throat_mm"] for lesion in lesions], LABEL_WIDTH * (right - left))
+    for lesion, row in zip(lesions, rows, strict=True):
         for axes in (upper, lower):
             axes.axvspan(lesion["start_mm"], lesion["end_mm"], color=LESION, alpha=0.08, lw=0)
         upper.annotate(
             f"{lesion['name']}\n{lesion['diameter_stenosis']:.0%} DS",
             (lesion["throat_mm"], 1.0),
+            (0, 2 + 26 * row),
             xycoords=("data", "axes fraction"),
+            textcoords="offset points",
             ha="center",
             va="bottom",
             fontsize=8.5,
             color=LESION,
             annotation_clip=False,
         )
+
+
+def label_rows(places: Sequence[float], width: float) -> list[int]:
+    """Row (0 lowest) of each of several labels of a width so that none overlaps another."""
+    rows, last = [0] * len(places), list[float]()
+    for k in np.argsort(places, kind="stable"):
+        free = (row for row, at in enumerate(last) if places[k] - at >= width)
+        row = next(free, len(last))
+        last[row : row + 1] = [places[k]]
+        rows[k] = row
+    return rows
 
 
 def convergence(run: Run, path: Path) -> bool:

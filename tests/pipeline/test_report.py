@@ -12,6 +12,7 @@ import pytest
 from meshing.errors import InputError
 from pipeline import ffr, report
 from pipeline.manifest import Manifest, StageRecord
+from pipeline.report.charts import label_rows
 from pipeline.report.colours import scales
 from pipeline.report.data import gather
 from pipeline.report.html import number, render
@@ -260,3 +261,11 @@ def test_a_browser_shows_the_view_without_complaint(made, tmp_path):
     assert 'data-ready="yes"' in done.stdout
     assert 'class="without"' not in done.stdout
     assert done.stdout.count('class="label ') == 3
+
+
+@pytest.mark.parametrize(
+    ("places", "rows"),
+    [([], []), ([5.0], [0]), ([30.0, 10.0, 31.0, 29.0], [1, 0, 2, 0]), ([1.0, 6.0], [0, 0])],
+)
+def test_labels_of_close_lesions_stand_above_each_other(places, rows):
+    assert label_rows(places, 5.0) == rows
