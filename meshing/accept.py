@@ -52,11 +52,11 @@ def throat_share(throat: dict[str, Any], options: MeshOptions) -> float:
     """Factor of the sizes in a throat with which it should pass; 1 or more if it passes.
 
     Args:
-        throat: Row of the report, with ``across`` and ``area_error``.
+        throat: Row of the report, with ``across`` and ``area_error`` (None where there is no section of its own).
         options: Elements across wanted; the bound on the area holds for curved meshes only.
     """
     share = float(throat["across"]) / options.elements_across_throat
-    error = abs(throat["area_error"]) / 2
+    error = abs(throat["area_error"] or 0.0) / 2
     if options.order == 2 and error > _THROAT * _slack(options):
         share = min(share, 0.6)
     return share
@@ -82,7 +82,7 @@ def accept_shape(quality: dict[str, Any], options: MeshOptions) -> None:
     if abs(quality["volume_error"]) > _VOLUME * slack:
         missed.append(f"volume off by {quality['volume_error']:.2%}, more than {_VOLUME:.1%}")
     for throat in quality["throats"]:
-        if abs(throat["area_error"]) / 2 > _THROAT * slack:
+        if abs(throat["area_error"] or 0.0) / 2 > _THROAT * slack:
             missed.append(
                 f"throat at {_place(throat['centre_mm'])} mm off by {throat['area_error'] / 2:.2%} "
                 f"of its diameter, more than {_THROAT:.0%}"

@@ -43,11 +43,22 @@ def generate(
     """
     check_surface(surface)
     made = climb(surface, options, progress)
+    progress("meshing: writing mesh.h5, mesh.json, mesh.vtu")
+    return write_mesh(surface, made, folder)
+
+
+def write_mesh(surface: LumenSurface, made: Made, folder: Path) -> VesselMesh:
+    """Write a finished mesh as `generate` does.
+
+    Args:
+        surface: What was meshed.
+        made: The mesh [mm].
+        folder: Created if need be.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     arrays = MeshArrays(
         made.points * _METRES, made.cells, made.facets, made.facet_tags.astype(np.int32)
     )
-    progress("meshing: writing mesh.h5, mesh.json, mesh.vtu")
     write_arrays(folder / "mesh.h5", arrays)
     mesh = VesselMesh(folder / "mesh.h5", _patches(surface, made), made.quality)
     mesh.save(folder / "mesh.json")

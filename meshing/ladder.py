@@ -76,6 +76,7 @@ class Made:
         facet_tags: Patch of each, ``(k,)``.
         scaled_jacobian: Of each cell, ``(m,)``.
         quality: JSON-able numbers.
+        like: What another mesh of the surface takes to be self-similar.
     """
 
     points: Floats
@@ -84,6 +85,20 @@ class Made:
     facet_tags: Ints
     scaled_jacobian: Floats
     quality: dict[str, Any]
+    like: Like
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """Size field of a mesh that was made before, scaled.
+
+    Attributes:
+        finer: Its factors, throats included.
+        scale: Of all its sizes.
+    """
+
+    finer: Finer
+    scale: float = 1.0
 
 
 def climb(
@@ -92,6 +107,7 @@ def climb(
     progress: Progress,
     rungs: tuple[Rung, ...] = RUNGS,
     limit_s: float | None = None,
+    like: Like | None = None,
 ) -> Made:
     """Try the rungs in order and return the first acceptable mesh.
 
@@ -101,6 +117,7 @@ def climb(
         progress: Told what is being done.
         rungs: The ladder.
         limit_s: Time limit of each foreign step [s]; by the predicted number of cells if not given.
+        like: Make the size field self-similar to this one; ``options`` are those of that mesh.
 
     Raises:
         InputError: The sizes ask for more than ``max_cells``.
@@ -112,7 +129,7 @@ def climb(
         began = time.monotonic()
         progress(f"meshing: {rung.name}")
         try:
-            made = _Attempt(surface, wall, options, rung, limit_s).run()
+            made = _Attempt(surface, wall, options, rung, limit_s, like).run()
         except (StepFailedError, RefusedError) as reason:
             progress(f"meshing: {rung.name} refused: {reason}")
             history.append({"rung": rung.name, "outcome": "refused", "reason": str(reason)})
@@ -163,26 +180,41 @@ class _Attempt:
     options: MeshOptions
     rung: Rung
     limit_s: float | None
+    like: Like | None
+
+    @property
+    def scale(self) -> float:
+        """Of all sizes that the options ask for."""
+        return self.like.scale if self.like else 1.0
+
+    @property
+    def wanted(self) -> MeshOptions:
+        """The options as the scale changes them; throats need what they need in the first mesh, not more."""
+        counts = {"elements_per_diameter": self.options.elements_per_diameter / self.scale}
+        if self.scale > 1.0:
+            counts["elements_across_throat"] = self.options.elements_across_throat / self.scale
+        return self.options.model_copy(update=counts)
 
     def run(self) -> Made:
         """Mesh, refining throats until they hold enough elements and their area; check; measure."""
-        finer = Finer(self.rung.factor)
+        finer = self.like.finer if self.like else Finer(self.rung.factor)
         for _ in range(_ROUNDS):
-            field = size_field(self.surface, self.wall, self.options, finer)
+            field = size_field(self.surface, self.wall, self.options, finer).scaled(self.scale)
             straight = self._straight(field)
             throats = elements_across_throats(
                 straight.mesh.points, straight.mesh.tetrahedra, field.throats
             )
             mesh = self._curved(straight)
             self._add_areas(throats, field.throats, mesh, straight.surface.patch)
-            shares = [throat_share(throat, self.options) for throat in throats]
-            if self.rung.remesher.name == "none" or min(shares, default=1.0) >= 1.0:
+            shares = [throat_share(throat, self.wanted) for throat in throats]
+            fixed = self.like is not None or self.rung.remesher.name == "none"
+            if fixed or min(shares, default=1.0) >= 1.0:
                 break
             finer = _finer(finer, shares)
         cells = cell_quality(mesh.points, mesh.cells)
-        accept(cells, mesh, throats, self.options)
+        accept(cells, mesh, throats, self.wanted)
         quality = {**self._quality(mesh, cells), **straight.notes, "throats": throats}
-        accept_shape(quality, self.options)
+        accept_shape(quality, self.wanted)
         return Made(
             mesh.points,
             mesh.cells,
@@ -190,12 +222,13 @@ class _Attempt:
             straight.surface.patch,
             cells.scaled_jacobian,
             quality,
+            Like(finer),
         )
 
     def _straight(self, field: SizeField) -> _Straight:
         layers = self.options.boundary_layers
         predicted = predicted_cells(self.surface.points, self.surface.triangles, field, layers)
-        _refuse_large(predicted, self.options, self.rung)
+        _refuse_large(predicted, self.wanted, self.rung)
         limit_s = self.limit_s or 60 + 1e-3 * predicted
         surface = remesh(self.surface, self.wall, field, self.rung.remesher, limit_s)
         if not layers:
@@ -221,7 +254,8 @@ class _Attempt:
         on_wall = mesh.facets[patch == 0]
         areas = throat_areas(throats, self.surface.centerline, self.wall, mesh.points, on_wall)
         for row, (smooth, meshed) in zip(rows, areas, strict=True):
-            row |= {"area_mm2": meshed, "area_error": meshed / smooth - 1.0 if smooth else 0.0}
+            error = None if meshed is None or smooth is None else meshed / smooth - 1.0
+            row |= {"area_mm2": meshed, "area_error": error}
 
     def _quality(self, mesh: CurvedMesh, cells: CellQuality) -> dict[str, Any]:
         volume = self.wall.volume()

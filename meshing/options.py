@@ -41,3 +41,17 @@ class MeshOptions(BaseModel):
     min_scaled_jacobian: float = Field(
         default=0.02, gt=0, description="worst scaled Jacobian accepted"
     )
+
+
+class SeriesOptions(BaseModel):
+    """Several meshes of one lumen for a convergence study."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    levels: int = Field(default=3, ge=2, le=8)
+    factor: float = Field(
+        default=1.5, ge=1.1, le=4, description="sizes of a level over those of the next"
+    )
+    nested: bool = Field(
+        default=False, description="cut every tetrahedron of the level before in eight (factor 2)"
+    )

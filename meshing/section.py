@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from meshing.sizing import Throat
@@ -12,13 +14,17 @@ from meshing.smooth_wall import SmoothWall
 from meshing.topology import Floats, Ints, normalised
 
 _PIECES = 6  # a triangle is cut in 36 for the section
+_ROUNDING = 1e-9  # of coordinates, over the size of the section
 _REACH = 3.0  # the section is taken within so many throat radii
 
 
 def throat_areas(
     throats: Sequence[Throat], centerline: Floats, wall: SmoothWall, points: Floats, facets: Ints
-) -> list[tuple[float, float]]:
+) -> list[tuple[float | None, float | None]]:
     """Area [mm^2] at each throat, perpendicular to the centreline: smooth wall, mesh.
+
+    None where the plane cuts no closed curve around the centreline within three radii of the throat: at an ostium it
+    cuts along the parent vessel, whose area would say nothing about the throat.
 
     Args:
         throats: The narrowings.
@@ -83,11 +89,12 @@ def _shapes(weights: Floats, nodes: int) -> Floats:
     return np.stack([*corners, 4 * a * b, 4 * b * c, 4 * c * a], axis=1)
 
 
-def _cut_area(triangles: Floats, centre: Floats, axis: Floats) -> float:
-    """Area around ``centre`` inside the curve in which a plane cuts triangles ``(..., 3, 3)``."""
+def _cut_area(triangles: Floats, centre: Floats, axis: Floats) -> float | None:
+    """Area inside the closed curve around ``centre`` in which a plane cuts triangles ``(..., 3, 3)``."""
     corners = triangles.reshape(-1, 3, 3) - centre
     height = corners @ normalised(axis)
-    height = np.where(height == 0.0, 1e-300, height)
+    on_plane = np.abs(height) < _ROUNDING * np.abs(corners).max(initial=0.0)
+    height = np.where(on_plane, 1e-300, height)  # to one side, in all triangles of a vertex
     crossed = np.abs(np.sign(height).sum(axis=1)) == 1
     corners, height = corners[crossed], height[crossed]
     # bring the corner that lies alone on its side of the plane first
@@ -97,8 +104,41 @@ def _cut_area(triangles: Floats, centre: Floats, axis: Floats) -> float:
     corners = np.take_along_axis(corners, order[:, :, None], axis=1)
     first = _between(corners[:, 0], corners[:, 1], height[:, 0], height[:, 1])
     second = _between(corners[:, 0], corners[:, 2], height[:, 0], height[:, 2])
-    upward = np.where(height[:, 0] > 0, 1.0, -1.0)
-    return abs(float(0.5 * np.sum(upward * (np.cross(first, second) @ normalised(axis)))))
+    upward = (height[:, 0] > 0)[:, None]
+    loop = _loop_around(np.where(upward, first, second), np.where(upward, second, first), axis)
+    if loop is None:
+        return None
+    start, end = loop
+    return abs(float(0.5 * np.sum(np.cross(start, end) @ normalised(axis))))
+
+
+def _loop_around(start: Floats, end: Floats, axis: Floats) -> tuple[Floats, Floats] | None:
+    """Those directed segments that make the closed curve around the origin; None where there is none."""
+    if len(start) == 0:
+        return None
+    node = _same_places(np.concatenate([start, end])).reshape(2, -1)
+    n = int(node.max()) + 1
+    links = coo_array((np.ones(node.shape[1]), (node[0], node[1])), shape=(n, n))
+    _, curve = connected_components(links, directed=False)
+    closed = np.ones(int(curve.max()) + 1, dtype=bool)
+    flux = np.bincount(node[0], minlength=n) - np.bincount(node[1], minlength=n)
+    closed[curve[flux != 0]] = False
+    across = np.cross(start, end) @ normalised(axis)
+    angle = np.arctan2(across, (start * end).sum(axis=1))
+    turns = np.bincount(curve[node[0]], weights=angle, minlength=len(closed)) / (2 * np.pi)
+    around = np.flatnonzero(closed & (np.abs(np.abs(turns) - 1.0) < 0.1))
+    if len(around) != 1:
+        return None
+    own = curve[node[0]] == around[0]
+    return start[own], end[own]
+
+
+def _same_places(points: Floats) -> Ints:
+    """One number for points that differ by rounding only, ``(n,)``."""
+    reach = _ROUNDING * float(np.abs(points).max())
+    pairs = cKDTree(points).query_pairs(reach, output_type="ndarray")
+    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(points),) * 2)
+    return np.asarray(connected_components(links, directed=False)[1])
 
 
 def _between(one: Floats, two: Floats, a: Floats, b: Floats) -> Floats:

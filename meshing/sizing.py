@@ -57,6 +57,10 @@ class SizeField:
     radius: Floats
     throats: tuple[Throat, ...]
 
+    def scaled(self, factor: float) -> SizeField:
+        """All sizes times a factor: a self-similar field."""
+        return SizeField(self.size * factor, self.radius, self.throats)
+
     def at(self, vertices: Floats, points: Floats) -> Floats:
         """Size at other points, of the nearest surface vertex ``vertices`` ``(n, 3)``."""
         return self.size[nearest_vertices(vertices, points)]

@@ -104,6 +104,58 @@ _verb("ffr", "Run up to the FFR field and its numbers.")
 _verb("report", "Run up to the report (the same as run).")
 
 
+@app.command("mesh-series")
+def mesh_series(
+    case: CaseFile,
+    output: Folder = None,
+    levels: Annotated[int, typer.Option(help="How many meshes.")] = 3,
+    factor: Annotated[float, typer.Option(help="Sizes of a mesh over those of the next.")] = 1.5,
+    nested: Annotated[
+        bool, typer.Option("--nested", help="Cut every tetrahedron in eight.")
+    ] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Self-similar or nested meshes of one vessel, for convergence studies; level 1 has the case's sizes."""
+    from pydantic import ValidationError
+
+    from meshing.options import SeriesOptions
+    from meshing.series import mesh_series as make
+    from pipeline.anatomy import to_lumen
+    from pipeline.case_file import load
+    from pipeline.run import run as run_stages
+
+    try:
+        series = SeriesOptions(levels=levels, factor=factor, nested=nested)
+    except ValidationError as fault:
+        wrong = fault.errors()[0]
+        raise InputError(
+            field=f"--{wrong['loc'][0]}",
+            wanted=wrong["msg"].removeprefix("Input should be "),
+            got=str(wrong["input"]),
+            remedy="three levels with factor 1.5 are a good start",
+        ) from fault
+    resolved = load(case, overrides or ())
+    folder = (output or Path("runs") / resolved.name).resolve()
+    run_stages(resolved, folder, stop="anatomy")
+    make(to_lumen(folder / "anatomy"), resolved.mesh, folder / "series", series, console.print)
+    _print_series(folder / "series")
+
+
+def _print_series(folder: Path) -> None:
+    table = Table("level", "tetrahedra", "edge [mm]", "finer by", "volume error", "rung")
+    for row in json.loads((folder / "series.json").read_text())["levels"]:
+        table.add_row(
+            str(row["level"]),
+            f"{row['cells']:,}",
+            f"{row['edge_mm']:.4f}",
+            f"{row['refinement']:.3f}" if "refinement" in row else "",
+            f"{row['volume_error']:.1e}",
+            row["rung"],
+        )
+    console.print(table)
+    console.print(f"Meshes: {folder}", soft_wrap=True)
+
+
 @app.command()
 def check(case: CaseFile, overrides: Overrides = None) -> None:
     """Report every fault of a case at once; computes nothing."""

@@ -112,6 +112,7 @@ def _checked(path: Path) -> dict[str, Any]:
     arrays = VesselMesh.load(path).arrays()
     row = {k: quality[k] for k in ("rung", "cells", "min_scaled_jacobian", "straightened_edges")}
     row |= {"volume_error": quality["volume_error"], "rungs": len(quality["rungs"])}
+    row["refused"] = [r["reason"] for r in quality["rungs"] if r["outcome"] == "refused"]
     row["crossing"] = quality["input_crossing_triangles"]
     least, angle = sampled_jacobian(arrays.points, arrays.cells), dihedral(arrays)
     good = least > 0.0 and angle >= MeshOptions().min_dihedral_deg - 1e-6

@@ -17,7 +17,7 @@ from meshing.lumen import join_lines
 from meshing.options import MeshOptions
 from meshing.quality import cell_quality, facet_areas
 from meshing.section import throat_areas
-from meshing.sizing import Finer, find_throats, limit_gradation, limit_growth, size_field
+from meshing.sizing import Finer, Throat, find_throats, limit_gradation, limit_growth, size_field
 from meshing.smooth_wall import SmoothWall
 from meshing.surface_mesh import Remesher
 from meshing.tetra import same_triangles
@@ -286,6 +286,15 @@ def test_flipped_triangles_are_refused(shapes):
         check_surface(surface)
 
 
+def test_a_throat_has_no_area_where_its_plane_cuts_along_another_vessel(shapes):
+    surface = shapes["tube"]()
+    along = np.array([[-1.0, 0.0, 6.0], [0.0, 0.0, 6.0], [1.0, 0.0, 6.0]])  # across the tube
+    facets = surface.triangles[surface.patch == 0]
+    throat = Throat((0.0, 0.0, 6.0), 1.2)
+    wall = SmoothWall(surface)
+    assert throat_areas([throat], along, wall, surface.points, facets) == [(None, None)]
+
+
 def test_area_of_a_degenerate_triangle_is_zero():
     area, normal = triangle_areas(np.zeros((3, 3)), np.array([[0, 1, 2]]))
     assert area[0] == 0
@@ -298,12 +307,15 @@ def test_the_area_of_a_throat_is_measured_on_wall_and_mesh(shapes):
     facets = surface.triangles[surface.patch == 0]
     wall = SmoothWall(surface)
     ((smooth, flat),) = throat_areas(throats, surface.centerline, wall, surface.points, facets)
+    assert smooth is not None
+    assert flat is not None
     assert smooth == pytest.approx(np.pi * 0.6**2, rel=1e-3)
     polygon = 16 * np.sin(np.pi / 16) * 0.6**2  # of 32 sides
     assert flat == pytest.approx(polygon, rel=2e-3)
     wide = surface.points * [1.02, 1.02, 1.0]
-    (moved,) = throat_areas(throats, surface.centerline, wall, wide, facets)
-    assert moved[1] / moved[0] == pytest.approx(1.02**2 * flat / smooth, rel=1e-6)
+    ((_, moved),) = throat_areas(throats, surface.centerline, wall, wide, facets)
+    assert moved is not None
+    assert moved / smooth == pytest.approx(1.02**2 * flat / smooth, rel=1e-6)
 
 
 @pytest.mark.parametrize(

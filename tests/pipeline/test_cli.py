@@ -16,7 +16,9 @@ def ffr3d(*arguments, cwd):
     )
 
 
-@pytest.mark.parametrize("verb", ["run", "check", "schema", "phantom", "mesh", "report"])
+@pytest.mark.parametrize(
+    "verb", ["run", "check", "schema", "phantom", "mesh", "mesh-series", "report"]
+)
 def test_every_verb_explains_itself(verb, tmp_path):
     result = ffr3d(verb, "--help", cwd=tmp_path)
     assert result.returncode == 0
@@ -54,6 +56,7 @@ def test_version(tmp_path):
         ("check", "good.yaml", "--set", "mesh.order=3"),
         ("run", "good.yaml", "--from", "nowhere"),
         ("phantom", "surface.yaml", "-o", "out"),
+        ("mesh-series", "good.yaml", "--levels", "1"),
         ("nonsense",),
     ],
 )
