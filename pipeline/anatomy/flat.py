@@ -17,6 +17,11 @@ _SHARP = np.cos(np.radians(40.0))
 _FLAT = 0.04  # rms distance from the plane, in diameters
 _EVEN = 0.97  # |sum of area vectors| / area
 _COMPACT = 0.6  # 4 pi area / perimeter^2
+_OFF = (
+    0.05,
+    0.02,
+)  # a triangle so far off a flat cap's plane belongs to the wall, in diameters; twice
+_MOST, _PLANE = 0.9, 0.005  # a cap keeps so much area without them, and is so flat
 
 
 def flat_caps(surface: Surface, minimum_area: float = 0.0) -> list[Ints]:
@@ -38,6 +43,7 @@ def flat_caps(surface: Surface, minimum_area: float = 0.0) -> list[Ints]:
         for k in np.flatnonzero(size > minimum_area).tolist()
         if k != largest
     ]
+    caps = [without_wall(surface, cells) for cells in caps]
     good = [cells for cells in caps if _is_cap(surface, cells)]
     return sorted(good, key=lambda cells: -float(areas[cells].sum()))
 
@@ -54,6 +60,26 @@ def _calm_normals(surface: Surface, pairs: Ints) -> Floats:
         np.add.at(total, both[:, 0], weight * normals[both[:, 1]])
         normals = total / np.linalg.norm(total, axis=1, keepdims=True)
     return np.asarray(normals)
+
+
+def without_wall(surface: Surface, cells: Ints) -> Ints:
+    """A flat cap without the few wall triangles that joined it across its rim; others as they are."""
+    rest = cells
+    for off in _OFF:
+        total = surface.area_vectors[rest].sum(axis=0)
+        area = float(np.linalg.norm(total))
+        if area == 0.0:
+            return cells
+        diameter = 2.0 * np.sqrt(area / np.pi)
+        height = surface.points[surface.triangles[cells]] @ (total / area)
+        middle = np.median(height[np.isin(cells, rest)])
+        rest = cells[np.abs(height - middle).max(axis=1) <= off * diameter]
+        if len(rest) == 0:
+            return cells
+    size = np.linalg.norm(surface.area_vectors, axis=1)
+    corners = surface.points[np.unique(surface.triangles[rest])] @ (total / area)
+    most = size[rest].sum() >= _MOST * size[cells].sum()
+    return rest if most and float(np.std(corners)) < _PLANE * diameter else cells
 
 
 def _is_cap(surface: Surface, cells: Ints) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from meshing.errors import InputError
 from pipeline.anatomy.capping import triangulate_loop
 from pipeline.anatomy.clip import cut_off
-from pipeline.anatomy.flat import flat_caps
+from pipeline.anatomy.flat import flat_caps, without_wall
 from pipeline.anatomy.surface import Surface, boundary_loops, half_edges
 from pipeline.anatomy.tips import tips
 
@@ -54,6 +54,18 @@ def test_flat_caps_are_found_under_noise(shapes):
 def test_facets_of_a_coarse_tube_are_no_caps(shapes, around):
     surface = tapered(shapes, around=around)
     assert [set(surface.patch[cells]) for cells in flat_caps(bare(surface))] == [{1}, {2}]
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+def test_wall_triangles_that_joined_a_flat_cap_are_left_out(shapes, patch):
+    surface = tapered(shapes)
+    cap = np.flatnonzero(surface.patch == patch)
+    rim = np.isin(surface.triangles, surface.triangles[cap]).any(axis=1)
+    wall = np.flatnonzero(rim & (surface.patch == 0))
+    assert without_wall(surface, np.concatenate([cap, wall[:3]])).tolist() == cap.tolist()
+    assert without_wall(surface, cap).tolist() == cap.tolist()
+    everything = np.arange(len(surface.triangles))
+    assert without_wall(surface, everything).tolist() == everything.tolist()
 
 
 def capsule(shapes, step=0.2, bumps=()):
