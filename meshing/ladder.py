@@ -190,10 +190,8 @@ class _Attempt:
     @property
     def wanted(self) -> MeshOptions:
         """The options as the scale changes them; throats need what they need in the first mesh, not more."""
-        counts = {"elements_per_diameter": self.options.elements_per_diameter / self.scale}
-        if self.scale > 1.0:
-            counts["elements_across_throat"] = self.options.elements_across_throat / self.scale
-        return self.options.model_copy(update=counts)
+        count = self.options.elements_per_diameter / self.scale
+        return self.options.model_copy(update={"elements_per_diameter": count})
 
     def run(self) -> Made:
         """Mesh, refining throats until they hold enough elements and their area; check; measure."""

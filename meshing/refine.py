@@ -10,13 +10,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-from meshing.topology import TETRA_EDGES, Floats, Ints, edge_keys
+from meshing.topology import TETRA_EDGES, TRIANGLE_EDGES, Floats, Ints, edge_keys
 from meshing.vessel import MeshArrays
 
 EDGES = np.array(TETRA_EDGES)  # whose middles are nodes 4 to 9
-Tags = npt.NDArray[np.int32]
 CORNERS = ((0, 4, 6, 7), (4, 1, 5, 8), (6, 5, 2, 9), (7, 8, 9, 3))
 DIAGONALS = (  # of the octahedron in the middle, and the ring around each
     ((4, 9), (5, 6, 7, 8)),
@@ -39,12 +37,14 @@ def refine(mesh: MeshArrays) -> MeshArrays:
         A mesh with eight times the cells; facet tags are inherited.
     """
     points, cells, facets = _with_middles(mesh)
-    children = _cut(points, cells)
+    local = _children(points, cells)
+    children = np.take_along_axis(cells[:, None, :], local, axis=2)
     parts = facets[:, np.array(FACE)].reshape(-1, 3)
     tags = np.repeat(mesh.facet_tags, 4)
     if mesh.order == 1:
         return MeshArrays(points, children.reshape(-1, 4), parts, tags)
-    return _curved(points, cells, children, parts, tags)
+    middles, ten, parts = _curved(points, cells, (children, local), parts)
+    return MeshArrays(np.concatenate([points, middles]), ten, parts, tags)
 
 
 def _with_middles(mesh: MeshArrays) -> tuple[Floats, Ints, Ints]:
@@ -59,15 +59,7 @@ def _with_middles(mesh: MeshArrays) -> tuple[Floats, Ints, Ints]:
     ends = sides.reshape(-1, 2)[first]
     points = np.concatenate([mesh.points, mesh.points[ends].mean(axis=1)])
     cells = np.concatenate([mesh.cells, n + where.reshape(len(mesh.cells), 6)], axis=1)
-    around = mesh.facets[:, np.array(((0, 1), (1, 2), (2, 0)))]
-    middle = n + np.searchsorted(keys, edge_keys(around.reshape(-1, 2))).reshape(-1, 3)
-    return points, cells, np.concatenate([mesh.facets, middle], axis=1)
-
-
-def _cut(points: Floats, cells: Ints) -> Ints:
-    """Corner nodes (local, 0 .. 9) of the eight children turned to global numbers, ``(m, 8, 4)``."""
-    local = _children(points, cells)
-    return np.take_along_axis(cells[:, None, :], local, axis=2)
+    return points, cells, _six_nodes(mesh.facets, keys, n)
 
 
 def _children(points: Floats, cells: Ints) -> Ints:
@@ -93,22 +85,34 @@ def _oriented(tetra: tuple[int, ...], nodes: Floats) -> tuple[int, ...]:
     return tetra if np.dot(np.cross(b - a, c - a), d - a) > 0 else (*tetra[:2], tetra[3], tetra[2])
 
 
-def _curved(points: Floats, cells: Ints, children: Ints, parts: Ints, tags: Tags) -> MeshArrays:
-    """Put the middles of the children's edges where the parents' maps have them."""
+def _curved(
+    points: Floats, cells: Ints, children: tuple[Ints, Ints], parts: Ints
+) -> tuple[Floats, Ints, Ints]:
+    """Middles of the children's edges where the parents' maps have them; ten-node cells and six-node triangles.
+
+    Args:
+        points: The parents' nodes.
+        cells: The parents, ``(m, 10)``.
+        children: Corners of the children, ``(m, 8, 4)``: global numbers, and local ones in the parent.
+        parts: Boundary triangles of the children, ``(k, 3)``.
+    """
     n, m = len(points), len(cells)
-    local = _children(points, cells)  # (m, 8, 4)
-    pairs = children[:, :, EDGES].reshape(-1, 2)
+    corners, local = children
+    pairs = corners[:, :, EDGES].reshape(-1, 2)
     keys, first, where = np.unique(edge_keys(pairs), return_index=True, return_inverse=True)
     parent = first // (8 * 6)
     ends = local[:, :, EDGES].reshape(-1, 2)[first]
     weights = _map_at_middles()[ends[:, 0], ends[:, 1]]
     middles = np.einsum("kn,knd->kd", weights, points[cells[parent]])
-    ten = np.concatenate([children.reshape(-1, 4), n + where.reshape(8 * m, 6)], axis=1)
-    around = parts[:, np.array(((0, 1), (1, 2), (2, 0)))].reshape(-1, 2)
+    ten = np.concatenate([corners.reshape(-1, 4), n + where.reshape(8 * m, 6)], axis=1)
+    return middles, ten, _six_nodes(parts, keys, n)
+
+
+def _six_nodes(triangles: Ints, keys: Ints, n: int) -> Ints:
+    """Triangles with the middles of their edges, which are nodes ``n`` on in the order of ``keys``."""
+    around = triangles[:, np.array(TRIANGLE_EDGES)].reshape(-1, 2)
     middle = n + np.searchsorted(keys, edge_keys(around)).reshape(-1, 3)
-    return MeshArrays(
-        np.concatenate([points, middles]), ten, np.concatenate([parts, middle], axis=1), tags
-    )
+    return np.concatenate([triangles, middle], axis=1)
 
 
 def _map_at_middles() -> Floats:

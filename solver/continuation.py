@@ -125,7 +125,7 @@ def extrapolate(
     """
     system, here = driver.system, known[-1][0]
     state, offset, p = system.snapshot(), system.offset.copy(), system.functionals()[1]
-    base = min((k for k in known[:-1]), key=lambda k: abs(k[0] - (1.0 + BASE) * here), default=None)
+    base = min(known[:-1], key=lambda k: abs(k[0] - (1.0 + BASE) * here), default=None)
     if base is None or base[0] - here < 0.3 * BASE * here:
         return near
     there = base[0]

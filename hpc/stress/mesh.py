@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -57,7 +58,8 @@ class Job:
     folder: Path
 
     def case(self) -> tuple[Path, dict[str, Any]]:
-        """Write surface and case; return the case's path and what the vessel holds."""
+        """Write surface and case into an empty folder; return the case's path and what the vessel holds."""
+        shutil.rmtree(self.folder, ignore_errors=True)  # stages of an earlier, unfinished run
         self.folder.mkdir(parents=True, exist_ok=True)
         told: dict[str, Any] = {}
         surface, anatomy = self.source, {}

@@ -1,8 +1,8 @@
 """Seeded hard vessels: what mesh generators fail on, drawn by the hundred.
 
 Two families. Coronary trees of the phantom generator with serial, eccentric and long lesions of up to 90 % and
-branches down to 1 mm. And forks, built here: a trunk with one to three children at one place (three: trifurcation),
-children that nearly touch for some diameters, lesions at the ostium, aneurysms, an end next to a junction.
+branches down to 1 mm. And forks, built here: a trunk with up to three children at one place (two: trifurcation),
+children that nearly touch for some diameters, lesions at the ostium, aneurysms.
 """
 
 from __future__ import annotations

@@ -124,7 +124,9 @@ def notes(solution: Solution, ref: dict[str, Any]) -> list[str]:
         *solution.result.notes,
     ]
     if solution.result.status == "time-averaged":
-        found.append("No steady state exists: the fields are averages over a time-marched window.")
+        found.append(
+            "No steady state was found: the fields are averages over a time-marched window."
+        )
     if abs(ref["ffr_at_anatomical_inlet"] - 1.0) > FFR_AT_INLET:
         found.append(
             f"FFR at the anatomical inlet is {ref['ffr_at_anatomical_inlet']:.3f}, not 1 within "
