@@ -1,9 +1,11 @@
 """Whole runs through the command line."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -65,3 +67,9 @@ def shared():
     if not SHARED.is_dir():
         pytest.skip("needs ../shared/data (real vessels, not part of the project)")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def axisymmetric():
+    """The names of ``axisymmetric.py``, the reference for straight tubes."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "axisymmetric.py")))
