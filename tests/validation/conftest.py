@@ -73,3 +73,9 @@ def shared():
 def axisymmetric():
     """The names of ``axisymmetric.py``, the reference for straight tubes."""
     return SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "axisymmetric.py")))
+
+
+@pytest.fixture(scope="session")
+def jet_stability():
+    """The names of ``jet_stability.py``."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "jet_stability.py")))

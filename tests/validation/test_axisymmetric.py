@@ -31,3 +31,24 @@ def test_balances_close(axisymmetric):
     assert flow.pressure[-1] == pytest.approx(given.pd + given.R * flow.Q * 1e-6, rel=1e-9)
     assert flow.reversed_flow.max() > 1e-3 * flow.Q
     assert 0.8 * flow.expected(1.0) < flow.drop < 1.2 * flow.expected(1.52)
+
+
+@pytest.mark.verify
+def test_jet_bends_where_published(axisymmetric, jet_stability):
+    """At 50 % in a long tube the leading m = 1 eigenvalue is real and crosses zero at the published Re 722.
+
+    Reference: Sherwin & Blackburn (2005), https://doi.org/10.1017/S0022112005004271: flow and stability by spectral
+    elements, the same cosine; Re by the diameter and the mean velocity of the tube.
+    """
+    tube = axisymmetric.Tube(0.5, outlet_extension=100.0)
+    problem = axisymmetric.Problem(tube, axisymmetric.Conditions(), axisymmetric.Grid(factor=1.2))
+    modes = jet_stability.Perturbation(problem)
+    found = []
+    for Q in problem.follow([0.57, 0.54]):
+        leading = modes.spectrum()[0]
+        assert leading.imag == 0
+        Re = Q / tube.area * tube.diameter / problem.nu.value
+        found.append((Re, leading.real * tube.diameter * tube.area / Q))
+    (a, below), (b, above) = found
+    assert below < 0 < above
+    assert a - below * (b - a) / (above - below) == pytest.approx(722, rel=0.01)
