@@ -6,7 +6,7 @@ pressure, so that the outlet's line plays no part. On the axis $a + b = c = p = 
 is an unknown in the place of $b$. Gradient form, the same elements and mapping as `axisymmetric.Problem`.
 
 Reference: Sherwin & Blackburn (2005), https://doi.org/10.1017/S0022112005004271: 50 % of the diameter, the same cosine;
-steady flow bends to the wall (m = 1, a real eigenvalue) through a subcritical bifurcation.
+steady flow bends to the wall through a subcritical bifurcation (abstract read; the cosine at second hand).
 
 Run it: ``python -m tests.validation.jet_stability 60 1.0 0.9 0.8 0.75`` (percent, multiples of the viscosity).
 """

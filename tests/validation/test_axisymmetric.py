@@ -39,6 +39,7 @@ def test_jet_bends_where_published(axisymmetric, jet_stability):
 
     Reference: Sherwin & Blackburn (2005), https://doi.org/10.1017/S0022112005004271: flow and stability by spectral
     elements, the same cosine; Re by the diameter and the mean velocity of the tube.
+    Abstract read (wall attachment, subcritical); the number 722 and the cosine are quoted at second hand.
     """
     tube = axisymmetric.Tube(0.5, outlet_extension=100.0)
     problem = axisymmetric.Problem(tube, axisymmetric.Conditions(), axisymmetric.Grid(factor=1.2))
