@@ -14,11 +14,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import coo_array
 
 from solver.engine import PETSc, dolfinx
 from solver.spaces import EDGES
 from solver.system import FlowSystem
+
+Array = npt.NDArray[np.float64]
 
 
 class CoarseLevel:
@@ -58,24 +61,31 @@ class CoarseLevel:
     def factor(self) -> None:
         """Assemble the coarse Jacobian where the fine one is, and factorise it."""
         self.coarse.mimic(self.fine, self.vertex)
-        self.coarse.jacobian(float(self.fine.inverse_cfl.value), float(self.fine.newton.value))
+        inverse_cfl, newton = float(self.fine.inverse_cfl.value), float(self.fine.newton.value)
+        self.low_rank = self.coarse.jacobian(inverse_cfl, newton)
         self.factors.setOperators(self.coarse.A, self.coarse.A)
         self.factors.setUp()
 
-    def correct(self, x: Any, y: Any) -> None:  # noqa: ANN401
-        """Put the correction of a fine residual ``x`` into ``y`` (PETSc vectors)."""
+    def correct(self, x: Any, y: Any, *, transposed: bool = False) -> None:  # noqa: ANN401
+        """Put the correction of a fine residual ``x`` (or its transpose's) into ``y`` (PETSc vectors)."""
         take, local = np.array(x.array_r), self.values.x
         take[self.fixed] = 0.0
         local.array[:] = (self.PT @ take.reshape(-1, 4)).ravel()
         local.scatter_reverse(dolfinx.la.InsertMode.add)
         self.b.array[:] = local.array[: self.coarse.space.owned]
         self.b.array[self.coarse_fixed] = 0.0
-        self.factors.apply(self.b, self.x)
-        local.array[: self.coarse.space.owned] = self.x.array_r
+        apply = self.factors.applyTranspose if transposed else self.factors.apply
+        apply(self.b, self.x)
+        y.array[:] = self.prolong(self.x.array_r)
+
+    def prolong(self, values: Array) -> Array:
+        """Owned unknowns of a coarse vector at the fine ones, zero at fixed ones."""
+        local = self.values.x
+        local.array[: self.coarse.space.owned] = values
         local.scatter_forward()
         give = (self.P @ local.array.reshape(-1, 4)).ravel()
         give[self.fixed] = 0.0
-        y.array[:] = give
+        return np.asarray(give)
 
     def destroy(self) -> None:
         """Free the PETSc objects (collective); the coarse system is the caller's."""

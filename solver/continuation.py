@@ -13,95 +13,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from solver.detour import around
+from solver.follow import CORRECTOR_STEPS, Knob, Known, follow
 from solver.steady import Goal, Outcome, SteadySolver
 from solver.system import FlowSystem
 
 Array = npt.NDArray[np.float64]
-Known = list[tuple[float, tuple[Array, float]]]  # (ln of the factor, state)
 VISCOSITY = " nu*"
-LOG_STEP, LOG_STEP_MIN, LOG_STEP_MAX = 0.25, 0.015, 0.4
 MAX_THICKENING = 1.5
 """A steady state of a fluid thicker than this is not taken for the real one's."""
 BASE = 0.5
 """Distance of the two states of an extrapolation, as a part of the way that is missing."""
 WEANED = 0.02
 """Strength of capturing viscosity from which it is left out altogether."""
-CORRECTOR_TOLERANCE = 5e-4
-CORRECTOR_STEPS = 7
-
-
-@dataclass(frozen=True, slots=True)
-class Knob:
-    """A positive factor in the equations that is turned down slowly.
-
-    Attributes:
-        label: How a step is told, e.g. ``"P2-P2 nu*"``; the factor is appended.
-        turn: Sets the factor.
-        step_min: Shortest step in the factor's logarithm.
-    """
-
-    label: str
-    turn: Callable[[float], None]
-    step_min: float = LOG_STEP_MIN
-
-
-def follow(driver: SteadySolver, goal: Goal, knob: Knob, start: float, end: float) -> Known:
-    """Follow a steady state from one factor down to another, or as far as it goes.
-
-    Natural continuation in the factor's logarithm with a secant predictor, a Newton corrector and adaptive
-    steps. The system's state must solve the problem at ``start``.
-
-    Returns:
-        The last (ln factor, state) on the way, up to five; the system holds the last state and factor.
-    """
-    system, here, step, left = driver.system, math.log(start), LOG_STEP, goal.max_steps
-    last = math.log(end)
-    rough = Goal(goal.reference, CORRECTOR_TOLERANCE, CORRECTOR_STEPS, settle=False)
-    known: Known = [(here, system.snapshot())]
-    while here > last and step >= knob.step_min and left > 0:
-        target = here - step if here - step > last + knob.step_min else last
-        knob.turn(math.exp(target))
-        _predict(system, known, target)
-        name = f"{knob.label}{math.exp(target):.3f}"
-        outcome = driver.newton(rough, name, CORRECTOR_STEPS, patience=2)
-        left -= outcome.steps
-        if outcome.converged:
-            here = target
-            known = [*known[-4:], (here, system.snapshot())]
-            step = min(LOG_STEP_MAX, step * _pace(outcome.steps))
-        else:
-            step *= 0.4
-    system.restore(known[-1][1])
-    knob.turn(math.exp(here))
-    return known
-
-
-def _pace(steps: int) -> float:
-    """How much longer the next step may be after a corrector of so many Newton steps."""
-    return 1.5 if steps <= 2 else 1.0 if steps <= 4 else 0.7
 
 
 def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: float) -> Outcome:
     """Follow the steady state from a viscosity ``factor`` times too large down to the real one.
 
-    Where the way ends within `MAX_THICKENING`, the outcome is extrapolated from the states there. The states on the
-    way are rough; one that Newton's method cannot make exact is beyond the end of the branch.
+    Where the way ends early, `solver.detour` looks for the real fluid's state beyond; where that fails and the end is
+    within `MAX_THICKENING`, the outcome is extrapolated from the states there. The states on the way are rough; one
+    that Newton's method cannot make exact is beyond the end of the branch.
     """
     system, knob = driver.system, Knob(f"{phase}{VISCOSITY}", driver.system.thicken)
-    known = follow(driver, goal, knob, factor, 1.0)
+    way = follow(driver, goal, knob, factor, 1.0)
+    known = list(way)
     outcome = _exact(driver, goal, knob, known, math.log(MAX_THICKENING))
+    if outcome is not None and known[-1][0] == 0.0:
+        return outcome
+    if not system.capturing:
+        state, offset = system.snapshot(), system.offset.copy()
+        beyond = around(driver, goal, knob, way)
+        if beyond is not None:
+            return beyond
+        system.restore(state)
+        system.offset[:] = offset
     if outcome is None:
         system.thicken(1.0)
         reason = f"no steady state was found below {MAX_THICKENING} times the viscosity"
         return Outcome(False, math.inf, 0, reason)
     here = known[-1][0]
-    if here == 0.0:
-        return outcome
     reason = f"no steady state was found below {math.exp(here):.3f} times the viscosity"
     near = replace(outcome, reason=reason, thickening=math.exp(here))
     return extrapolate(driver, goal, knob, known, near)
@@ -198,13 +154,3 @@ def _slope(system: FlowSystem, known: Known, measure: Callable[[float], float]) 
         pressures.append(system.functionals()[1])
     system.restore(present)
     return np.asarray((pressures[1] - pressures[0]) / (measure(b) - measure(a)))
-
-
-def _predict(system: FlowSystem, known: Known, target: float) -> None:
-    """Extrapolate the last two states linearly."""
-    if len(known) < 2:
-        return
-    (a, (xa, Qa)), (b, (xb, Qb)) = known[-2:]
-    t = min(1.0, (target - b) / (b - a))
-    system.restore((xb + t * (xb - xa), Qb + t * (Qb - Qa)))
-    system.apply_inlet()

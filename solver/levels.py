@@ -10,14 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from solver import terms
-from solver.continuation import (
-    CORRECTOR_TOLERANCE,
-    Knob,
-    continue_in_viscosity,
-    follow,
-    wean,
-)
+from solver.continuation import continue_in_viscosity, wean
 from solver.engine import dolfinx
+from solver.follow import CORRECTOR_TOLERANCE, Knob, follow
 from solver.io import state as state_file
 from solver.io.mesh import FlowMesh
 from solver.linear import LinearOptions

@@ -50,6 +50,29 @@ class TwoLevel:
         self.fine.apply(self.left, self.step)
         y.axpy(1.0, self.step)
 
+    def applyTranspose(self, x: Any, y: Any) -> None:  # noqa: ANN401, N802 - as PETSc's
+        """Apply the transpose: ``y = z + C^T (x - M^T z)``, ``z = F^T x``."""
+        self.fine.applyTranspose(x, y)
+        self.M.multTranspose(y, self.left)
+        self.left.aypx(-1.0, x)
+        self.coarse.correct(self.left, self.step, transposed=True)
+        y.axpy(1.0, self.step)
+
+
+class Turned:
+    """The transpose of a matrix or a preconditioner, for whoever multiplies with it or applies it."""
+
+    def __init__(self, of: Any) -> None:  # noqa: ANN401
+        self.of = of
+
+    def mult(self, x: Any, y: Any) -> None:  # noqa: ANN401
+        """Multiply with the transpose."""
+        self.of.multTranspose(x, y)
+
+    def apply(self, x: Any, y: Any) -> None:  # noqa: ANN401
+        """Apply the transpose."""
+        self.of.applyTranspose(x, y)
+
 
 class LinearSolver:
     """Solves ``(M + U V^T) x = b``; factors are rebuilt by `factor` only."""
@@ -67,6 +90,7 @@ class LinearSolver:
         self.prefix = f"flow{next(_COUNT)}_"
         self.inner, self.coarse = self._inner(), coarse
         inner = self.inner if coarse is None else TwoLevel(M, coarse, self.inner)
+        self.preconditioner = inner
         self.operator = PETSc.Mat().createPython(M.getSizes(), comm=M.comm)
         self.emphasis = emphasis
         self.context = LowRankOperator(M, low_rank, emphasis)
@@ -133,6 +157,30 @@ class LinearSolver:
         self.ksp.solve(self.rhs, x)
         self.seconds["solve"] += perf_counter() - start
         return int(self.ksp.getIterationNumber()), int(self.ksp.getConvergedReason()) > 0
+
+    def solve_transposed(self, b: Any, x: Any, rtol: float) -> None:  # noqa: ANN401
+        """Solve ``(M + U V^T)^T x = b`` with the transposed factors, to a tolerance or the iteration limit."""
+        start = perf_counter()
+        turned = LowRank(self.low_rank.comm, self.low_rank.V, self.low_rank.U)
+        plain = Emphasis(turned.comm, self.emphasis.direction, 1.0)
+        operator = PETSc.Mat().createPython(
+            self.M.getSizes(), LowRankOperator(Turned(self.M), turned, plain)
+        )
+        operator.setUp()
+        woodbury = WoodburyPreconditioner(Turned(self.preconditioner), turned, plain)
+        woodbury.refresh(self.work)
+        ksp = PETSc.KSP().create(self.M.comm)
+        ksp.setOperators(operator)
+        ksp.setType("gmres")
+        ksp.setGMRESRestart(self.options.restart)
+        ksp.setPCSide(PETSc.PC.Side.RIGHT)
+        ksp.setTolerances(rtol=rtol, atol=1e-300, max_it=self.options.max_iterations)
+        ksp.getPC().setType("python")
+        ksp.getPC().setPythonContext(woodbury)
+        ksp.solve(b, x)
+        ksp.destroy()
+        operator.destroy()
+        self.seconds["solve"] += perf_counter() - start
 
     def destroy(self) -> None:
         """Free the PETSc objects (collective)."""

@@ -34,6 +34,8 @@ SETTLE_BELOW = 1e-2
 """Mean pressures are tied to their models once the residual is below this part of the first."""
 DIRECT_REUSE = 8
 """Iterations up to which exact factors of an earlier matrix are used again."""
+LEAP_FORCING, LENGTHENING = 1e-3, 1.2
+"""Of `SteadySolver.leap`: relative tolerance of its linear solves, and how much longer a step may be than the last."""
 STALL_STEPS = 18
 """Accepted steps without halving the residual after which no steady state is expected."""
 
@@ -139,6 +141,25 @@ class SteadySolver:
         self.system.advance(self.dx, -1.0)
         return iterations
 
+    def refactor(self) -> None:
+        """Renew the Jacobian of the state and its factors."""
+        self.system.linearise_about_state()
+        self._factor(self.system.jacobian(0.0, 1.0), 0.0)
+
+    def respond(self, load: Array, rtol: float, *, transposed: bool = False) -> Array:
+        """Solve ``J d = load`` (or with the transpose) for owned unknowns, with the factors there are."""
+        self.b.array[:] = load
+        if transposed:
+            self.linear.solve_transposed(self.b, self.dx, rtol)
+        else:
+            self.linear.solve(self.b, self.dx, rtol)
+        return np.array(self.dx.array_r)
+
+    def nudge(self, change: Array) -> None:
+        """Add a change of the owned unknowns to the state."""
+        self.dx.array[:] = change
+        self.system.advance(self.dx, 1.0)
+
     def _factor(self, low_rank: object, inverse_cfl: float) -> None:
         self.linear.factor()
         self.linear.couple(low_rank)  # type: ignore[arg-type]
@@ -202,6 +223,38 @@ class SteadySolver:
             if r < start:
                 start, saved = r, system.snapshot()
         return Outcome(False, r / goal.reference, max_steps, "step limit")
+
+    def leap(self, goal: Goal, phase: str, max_steps: int) -> Outcome:
+        """Full Newton steps, judged by their lengths; on failure the state is that at the start.
+
+        The residual may rise on the way: near a mode that hardly decays a short residual stands for a long error, and
+        damping by it stops Newton's method within its reach.
+
+        Reference:
+            Deuflhard (2004), Newton Methods for Nonlinear Problems, Springer, sec. 2.1 and 3.3 (error-oriented,
+            affine covariant), https://doi.org/10.1007/978-3-642-23899-4.
+        """
+        system = self.system
+        start, last = system.snapshot(), math.inf
+        system.linearise_about_state()
+        r = system.residual(self.b)
+        for step in range(1, max_steps + 1):
+            iterations = self._solve(0.0, 1.0, LEAP_FORCING)
+            length = float(self.dx.norm())
+            if not (self.solved and math.isfinite(length) and length < LENGTHENING * last):
+                break
+            system.advance(self.dx, -1.0)
+            system.linearise_about_state()
+            r, last = system.residual(self.b), length
+            self._report(phase, r / goal.reference, math.inf, iterations)
+            if r <= goal.tolerance * goal.reference:
+                return Outcome(True, r / goal.reference, step, "converged")
+        system.restore(start)
+        system.linearise_about_state()
+        r = system.residual(self.b)
+        self.stale = True
+        reason = "Newton's steps do not grow shorter"
+        return Outcome(False, r / goal.reference, max_steps, reason)
 
     def _report(self, phase: str, residual: float, cfl: float, iterations: int) -> None:
         numbers = {"residual": residual, "cfl": cfl, "linear_iterations": iterations}

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from solver import boundary, terms
 from solver.coupling import LowRank
 from solver.engine import JIT_OPTIONS, MPI, dolfinx, ufl
+from solver.hold import Hold
 from solver.inlets import FlowInlet
 from solver.io.mesh import FlowMesh
 from solver.problem import FlowProblem
@@ -30,6 +31,7 @@ class FlowSystem:
         Q_in: Flow into the domain through the inlet.
         offset: What is added to the traction of each open patch so that the *mean pressure* over the
             patch, not the traction, follows its model (zero until `settle_pressures`).
+        hold: A force added to the equations for a while (`solver.detour`); None in the real problem.
     """
 
     def __init__(self, problem: FlowProblem, mesh: FlowMesh, scales: Scales, element: str) -> None:
@@ -53,6 +55,7 @@ class FlowSystem:
         self.profile = boundary.inlet_profile(mesh, self.space, self.openings.flux[:, 0])
         self.slot = None if self.prescribed else boundary.slot(self.space, self.profile)
         self.offset = np.zeros(len(self.openings.names))
+        self.hold: Hold | None = None
         self.Q_in = 0.0
         if isinstance(problem.inlet, FlowInlet):
             self.Q_in = problem.inlet.Q / scales.flow
@@ -262,6 +265,8 @@ class FlowSystem:
         owned[mine] = 0.0
         if self.slot is not None:
             owned[self.slot] = work - traction[0]
+        if self.hold is not None:
+            owned += self.hold.load(self.x.x.array[: owned.size])
         b.array[:] = owned
         self.seconds["assemble"] += perf_counter() - start
         return float(b.norm())
@@ -304,7 +309,8 @@ class FlowSystem:
             V.append(np.stack([unit, row], axis=1))
             w.destroy()
             out.destroy()
-        return LowRank(self.comm, np.concatenate(U, axis=1), np.concatenate(V, axis=1))
+        low = LowRank(self.comm, np.concatenate(U, axis=1), np.concatenate(V, axis=1))
+        return low if self.hold is None else self.hold.join(low)
 
     def destroy(self) -> None:
         """Free the matrix (collective)."""

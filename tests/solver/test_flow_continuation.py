@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from solver.continuation import Knob, continue_in_viscosity, extrapolate, follow
+from solver.continuation import continue_in_viscosity, extrapolate
 from solver.engine import MPI
+from solver.follow import Knob, follow
 from solver.io import mesh as mesh_file
 from solver.linear import LinearOptions
 from solver.march import march
