@@ -17,6 +17,7 @@ from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import spsolve
 
 from meshing.crossing import crossing_triangles
+from meshing.faults import at_point
 from meshing.smooth_wall import SmoothWall
 from meshing.surface_mesh import SurfaceMesh
 from meshing.tetra import TetraMesh
@@ -115,9 +116,9 @@ def make_layers(
         share = neighbours.limited(share)
         if share.min() < _THINNEST:
             break
-    at = surface.points[vertices[np.argmin(share)]]
+    place = at_point(surface.points[vertices[np.argmin(share)]], surface.points, surface.triangles)
     raise StepFailedError(
-        f"no room for boundary layers at ({at[0]:.2f}, {at[1]:.2f}, {at[2]:.2f}) mm"
+        f"no room for boundary layers at {place}", place, "lower mesh.boundary_layers (0: none)"
     )
 
 

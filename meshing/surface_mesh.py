@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from meshing.crossing import crossing_triangles
+from meshing.faults import at_triangles
 from meshing.lumen import LumenSurface
 from meshing.sizing import SizeField
 from meshing.smooth_wall import SmoothWall
@@ -105,10 +106,9 @@ def put_on_wall(mesh: SurfaceMesh, wall: SmoothWall, size: Floats) -> SurfaceMes
         moved = SurfaceMesh(points, mesh.triangles, mesh.patch)
     faulty = np.unique(crossing_triangles(moved.points, moved.triangles))
     if len(faulty):
-        at = moved.points[moved.triangles[faulty[0]]].mean(axis=0)
+        place = at_triangles(moved.points, moved.triangles, faulty)
         raise StepFailedError(
-            f"the remeshed surface crosses itself at {len(faulty)} triangles, "
-            f"one at ({at[0]:.2f}, {at[1]:.2f}, {at[2]:.2f}) mm"
+            f"the remeshed surface crosses itself at {len(faulty)} triangles, one at {place}", place
         )
     return moved
 
