@@ -1,5 +1,6 @@
 """The whole way, through the command line: a stenosed tube to its report, exact answers, kill and resume."""
 
+import hashlib
 import json
 import os
 import re
@@ -188,3 +189,21 @@ def test_no_mesh_is_told_with_place_and_picture_and_a_good_run_removes_it(tmp_pa
     assert blue.sum() > 5000  # the surface around it
     ffr3d(*command[1:])
     assert not picture.exists()
+
+
+def test_the_same_input_gives_the_same_mesh_bit_by_bit(tmp_path):
+    """A tree with a lesion and boundary layers, from surface to mesh, twice, with one thread and with three."""
+    lesion = {"branch": "RCA", "position": 0.5, "diameter_reduction": 0.6, "length_mm": 10}
+    phantom = {"kind": "phantom", "tree": "right", "side_branches": 0, "stenoses": [lesion]}
+    mesh = {"elements_per_diameter": 3, "elements_across_throat": 4, "boundary_layers": 2}
+    case = tmp_path / "case.yaml"
+    case.write_text(yaml.safe_dump({"name": "right", "input": phantom, "mesh": mesh}))
+    digests = []
+    for threads in ("1", "3"):
+        run = tmp_path / threads
+        environment = os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        command = [FFR3D, "run", case, "-o", run, "--to", "mesh"]
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        files = ("surface/lumen.vtp", "anatomy/vessel.vtp", "mesh/mesh.h5", "mesh/mesh.json")
+        digests.append([hashlib.sha256((run / name).read_bytes()).hexdigest() for name in files])
+    assert digests[0] == digests[1]
