@@ -75,8 +75,10 @@ def _smallest_dihedral(corners: Floats) -> Floats:
 
 def mean_edge(points: Floats, cells: Ints) -> Floats:
     """Mean length of the six straight edges of each cell, ``(m,)``."""
-    ends = points[cells[:, np.array(TETRA_EDGES)]]
-    return np.asarray(np.linalg.norm(ends[:, :, 0] - ends[:, :, 1], axis=2).mean(axis=1))
+    total = np.zeros(len(cells))
+    for i, j in TETRA_EDGES:
+        total += np.linalg.norm(points[cells[:, i]] - points[cells[:, j]], axis=1)
+    return total / len(TETRA_EDGES)
 
 
 def elements_across_throats(

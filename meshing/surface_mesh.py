@@ -10,6 +10,7 @@ from meshing.crossing import crossing_triangles
 from meshing.faults import at_triangles
 from meshing.lumen import LumenSurface
 from meshing.sizing import SizeField
+from meshing.slivers import without_slivers
 from meshing.smooth_wall import SmoothWall
 from meshing.topology import Floats, Ints, triangle_areas
 from meshing.worker import StepFailedError, call
@@ -82,7 +83,9 @@ def remesh(
             },
             limit_s,
         )
-        made = SurfaceMesh(out["points"], out["triangles"], out["patch"].astype(np.int64))
+        patch = out["patch"].astype(np.int64)
+        triangles = without_slivers(out["points"], out["triangles"], patch)
+        made = SurfaceMesh(out["points"], triangles, patch)
     return put_on_wall(made, wall, field.at(surface.points, made.points))
 
 
