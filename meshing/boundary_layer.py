@@ -290,8 +290,11 @@ def _rings(surface: SurfaceMesh, number: Ints, columns: Ints) -> tuple[Ints, Int
     return np.concatenate(triangles), np.concatenate(tags)
 
 
-def layer_report(layers: Layers) -> dict[str, float | int]:
-    """JSON-able: number, thickness of the first layer and of all, and where they were thinned."""
+def layer_report(layers: Layers, surface: SurfaceMesh) -> dict[str, float | int]:
+    """JSON-able: number, thickness of the first layer and of all, and how much of the wall they cover in full."""
+    wall = surface.triangles[surface.patch == 0]
+    area, _ = triangle_areas(surface.points, wall)
+    full = (layers.share[np.searchsorted(layers.vertices, wall)] >= 1.0).all(axis=1)
     total = np.linalg.norm(layers.levels[-1] - layers.levels[0], axis=1)
     first = np.linalg.norm(layers.levels[1] - layers.levels[0], axis=1)
     return {
@@ -299,6 +302,7 @@ def layer_report(layers: Layers) -> dict[str, float | int]:
         "first_thickness_mm_min": float(first.min()),
         "first_thickness_mm_median": float(np.median(first)),
         "total_thickness_mm_median": float(np.median(total)),
+        "full_thickness_share_of_wall_area": float(area[full].sum() / area.sum()),
         "thinned_share": float(np.mean(layers.share < 1.0)),
         "thinnest_share": float(layers.share.min()),
     }

@@ -258,7 +258,7 @@ class _Attempt:
         offset = make_layers(surface, self.wall, radius, layers, self.options.boundary_layer_growth)
         core = fill(offset.core, self.rung.algorithm, self.rung.netgen, limit_s)
         joined = join(surface, offset, core)
-        notes = {"predicted_cells": predicted, "boundary_layers": layer_report(offset)}
+        notes = {"predicted_cells": predicted, "boundary_layers": layer_report(offset, surface)}
         return _Straight(joined.surface, joined.mesh, joined.copies, notes)
 
     def _place(self, mesh: CurvedMesh, straight: _Straight, at: Any) -> Place:  # noqa: ANN401
