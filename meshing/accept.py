@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from meshing.curve import CurvedMesh
-from meshing.faults import FailedError, Place, at_cell, at_point
+from meshing.faults import at_cell, at_point
 from meshing.options import MeshOptions
+from meshing.place import FailedError, Place
 from meshing.quality import CellQuality
 
 _VOLUME, _THROAT = 2e-3, 1e-2  # largest relative error of volume and of a minimum lumen diameter

@@ -14,17 +14,10 @@ from meshing.boundary_layer import join, layer_report, make_layers
 from meshing.crossing import crossing_triangles
 from meshing.curve import CurvedMesh, curve
 from meshing.errors import InputError
-from meshing.faults import (
-    FailedError,
-    Fault,
-    Place,
-    at_point,
-    nearest_radius,
-    no_mesh,
-    suspect,
-)
+from meshing.faults import Fault, at_point, nearest_radius, no_mesh, suspect
 from meshing.lumen import LumenSurface
 from meshing.options import MeshOptions
+from meshing.place import FailedError, Place
 from meshing.quality import (
     CellQuality,
     cell_quality,

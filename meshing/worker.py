@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from meshing.faults import FailedError, Place
+from meshing.place import FailedError, Place
 
 Arrays = dict[str, Any]
 TASKS = {
