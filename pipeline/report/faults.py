@@ -15,6 +15,7 @@ Floats = npt.NDArray[np.float64]
 Axes3D = Any  # of matplotlib, which has no types for it
 
 _VIEW = 1.6  # half width of the close-up over the inscribed radius
+_ROOM = 4.0  # and over the extent of the triangles at fault, where these are small
 _DOTS = 4000  # of the vessel in the overview
 _FACETS = 6000  # of the close-up, at most
 
@@ -47,7 +48,9 @@ def _overview(axes: Axes3D, error: NoMeshError, vessel: Floats) -> None:
     at = np.array([fault.place.at for fault in error.faults])
     axes.scatter(*at.T, s=30, color=LESION, depthshade=False)
     axes.scatter(*error.worst.place.at, s=260, facecolors="none", edgecolors=LESION, linewidths=2)
-    axes.set_title(f"the vessel; where {len(at)} ways to a mesh failed", color=INK, fontsize=11)
+    axes.set_title(
+        f"the vessel, and where each of {len(at)} ways to a mesh failed", color=INK, fontsize=11
+    )
     _frame(axes, vessel.min(axis=0), vessel.max(axis=0))
     axes.view_init(elev=20, azim=-60)
 
@@ -57,6 +60,9 @@ def _close_up(axes: Axes3D, fault: Fault) -> None:
 
     place = fault.place
     half = _VIEW * fault.radius
+    if len(place.faulty):
+        extent = float(np.abs(place.faulty - place.at).max())
+        half = float(np.clip(_ROOM * extent, 0.3 * half, half))
     near = np.abs(place.around.mean(axis=1) - place.at).max(axis=1) < half
     around = place.around[near]
     while len(around) > _FACETS:

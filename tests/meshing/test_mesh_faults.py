@@ -6,12 +6,14 @@ import re
 import numpy as np
 import pytest
 
+from meshing.crossing import crossing_triangles
 from meshing.faults import NoMeshError
 from meshing.generate import generate
 from meshing.ladder import RUNGS, Rung, climb
 from meshing.options import MeshOptions
 from meshing.quality import cell_quality
-from meshing.surface_mesh import Remesher
+from meshing.smooth_wall import SmoothWall
+from meshing.surface_mesh import Remesher, SurfaceMesh, put_on_wall
 from meshing.tetra import _missing
 from meshing.worker import StepFailedError, call
 
@@ -118,3 +120,21 @@ def test_the_place_that_gmsh_tells_is_read(shapes):
 def test_lost_triangles_of_the_boundary_are_found_whatever_their_first_vertex():
     wanted = np.array([[0, 1, 2], [3, 1, 4], [5, 6, 7]])
     assert _missing(wanted, np.array([[1, 2, 0], [4, 1, 3], [7, 5, 6]])).tolist() == [1]
+
+
+def test_a_small_fold_is_smoothed_away(shapes):
+    """Two neighbours laid over each other, in the wall itself: no move on to it can part them."""
+    surface = shapes["tube"]()
+    points = surface.points.copy()
+    points[240] += [-0.1, 0.4, -0.5]
+    points[257] += [0.3, -0.1, 0.3]
+    folded = dataclasses.replace(surface, points=points)
+    mesh = SurfaceMesh(points, surface.triangles, surface.patch.astype(np.int64))
+    crossing = np.unique(crossing_triangles(points, surface.triangles))
+    assert 0 < len(crossing) <= 6
+    made = put_on_wall(mesh, SmoothWall(folded), np.full(len(points), 0.5))
+    assert len(crossing_triangles(made.points, made.triangles)) == 0
+    moved = np.flatnonzero(np.linalg.norm(made.points - points, axis=1) > 0.01)
+    assert len(moved)
+    assert np.linalg.norm(made.points[moved] - points[240], axis=1).max() < 1.5
+    assert np.linalg.norm(made.points - points, axis=1).max() <= 0.26  # half a size
