@@ -27,6 +27,7 @@ verify: setup ## the long verification: orders, series, acceptance
 
 bench: setup ## time and memory of each stage
 	$(PY) hpc/bench/stages.py
+	$(PY) hpc/bench/mesh.py
 
 stress-mesh: setup ## three hundred hard vessels through the mesh generator (hours; resumable)
 	$(PY) hpc/stress/mesh.py

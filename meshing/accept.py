@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from meshing.curve import CurvedMesh
+from meshing.faults import at_cell, at_point
 from meshing.options import MeshOptions
+from meshing.place import FailedError, Place
 from meshing.quality import CellQuality
 
 _VOLUME, _THROAT = 2e-3, 1e-2  # largest relative error of volume and of a minimum lumen diameter
 
 
-class RefusedError(RuntimeError):
+class RefusedError(FailedError):
     """A finished mesh misses a criterion; the message holds the numbers and the place [mm]."""
 
 
@@ -25,27 +28,29 @@ def accept(
     Raises:
         RefusedError: With every missed number and the place of the worst.
     """
-    at = mesh.points[mesh.cells[:, :4]].mean(axis=1)
-    missed = []
-    if cells.distortion.min() <= 0:
-        missed.append(f"det J not positive in {np.sum(cells.distortion <= 0)} cells")
+    missed: list[tuple[str, Place]] = []
     for name, values, least in (
+        ("least det J over its mean", cells.distortion, np.finfo(float).tiny),
         ("dihedral angle", cells.dihedral, options.min_dihedral_deg),
         ("scaled Jacobian", cells.scaled_jacobian, options.min_scaled_jacobian),
     ):
         worst = int(np.argmin(values))
         if values[worst] < least:
-            missed.append(f"{name} {values[worst]:.3g} < {least:g} at {_place(at[worst])} mm")
+            place = at_cell(mesh.points, mesh.cells[worst, :4], mesh.facets)
+            missed.append((f"{name} {values[worst]:.3g} < {least:.3g} at {place}", place))
     for throat in throats:
         if throat["across"] < options.elements_across_throat:
-            missed.append(
-                f"{throat['across']:.2f} < {options.elements_across_throat:g} elements across the "
-                f"throat at {_place(throat['centre_mm'])} mm"
-            )
+            place = at_point(throat["centre_mm"], mesh.points, mesh.facets[:, :3])
+            wanted = f"{throat['across']:.2f} < {options.elements_across_throat:g} elements across"
+            missed.append((f"{wanted} the throat at {place}", place))
     if len(cells.volume) > options.max_cells:
-        missed.append(f"{len(cells.volume)} cells > max_cells = {options.max_cells}")
+        place = at_cell(mesh.points, mesh.cells[int(np.argmin(cells.volume)), :4], mesh.facets)
+        text = (
+            f"{len(cells.volume)} cells > max_cells = {options.max_cells}, the smallest at {place}"
+        )
+        missed.append((text, place))
     if missed:
-        raise RefusedError("; ".join(missed))
+        raise RefusedError("; ".join(text for text, _ in missed), missed[0][1])
 
 
 def throat_share(throat: dict[str, Any], options: MeshOptions) -> float:
@@ -66,8 +71,15 @@ def _slack(options: MeshOptions) -> float:
     return max(1.0, (5.0 / options.elements_per_diameter) ** 4)
 
 
-def accept_shape(quality: dict[str, Any], options: MeshOptions) -> None:
+def accept_shape(
+    quality: dict[str, Any], options: MeshOptions, where: Callable[[Any], Place] | None = None
+) -> None:
     """Refuse a curved mesh that has lost volume or narrowed a throat.
+
+    Args:
+        quality: The report.
+        options: Order and elements a diameter.
+        where: The place of a throat's centre, or (given None) where the mesh is farthest from the wall.
 
     The bounds (volume 0.2 %, diameter of the minimum lumen 1 %) hold from five elements a diameter
     on; fewer cannot keep them (the error of a quadratic arc goes with the fourth power).
@@ -78,18 +90,16 @@ def accept_shape(quality: dict[str, Any], options: MeshOptions) -> None:
     if options.order == 1:
         return
     slack = _slack(options)
-    missed = []
+    missed: list[tuple[str, Any]] = []
     if abs(quality["volume_error"]) > _VOLUME * slack:
-        missed.append(f"volume off by {quality['volume_error']:.2%}, more than {_VOLUME:.1%}")
+        missed.append(
+            (f"volume off by {quality['volume_error']:.2%}, more than {_VOLUME:.1%}", None)
+        )
     for throat in quality["throats"]:
         if abs(throat["area_error"] or 0.0) / 2 > _THROAT * slack:
-            missed.append(
-                f"throat at {_place(throat['centre_mm'])} mm off by {throat['area_error'] / 2:.2%} "
-                f"of its diameter, more than {_THROAT:.0%}"
-            )
+            at = "(" + ", ".join(f"{value:.2f}" for value in throat["centre_mm"]) + ")"
+            off = f"off by {throat['area_error'] / 2:.2%} of its diameter, more than {_THROAT:.0%}"
+            missed.append((f"throat at {at} mm {off}", throat["centre_mm"]))
     if missed:
-        raise RefusedError("; ".join(missed))
-
-
-def _place(point: Any) -> str:  # noqa: ANN401
-    return "(" + ", ".join(f"{value:.2f}" for value in point) + ")"
+        place = where(missed[0][1]) if where else None
+        raise RefusedError("; ".join(text for text, _ in missed), place)

@@ -17,6 +17,7 @@ from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import spsolve
 
 from meshing.crossing import crossing_triangles
+from meshing.faults import at_point
 from meshing.smooth_wall import SmoothWall
 from meshing.surface_mesh import SurfaceMesh
 from meshing.tetra import TetraMesh
@@ -115,9 +116,9 @@ def make_layers(
         share = neighbours.limited(share)
         if share.min() < _THINNEST:
             break
-    at = surface.points[vertices[np.argmin(share)]]
+    place = at_point(surface.points[vertices[np.argmin(share)]], surface.points, surface.triangles)
     raise StepFailedError(
-        f"no room for boundary layers at ({at[0]:.2f}, {at[1]:.2f}, {at[2]:.2f}) mm"
+        f"no room for boundary layers at {place}", place, "lower mesh.boundary_layers (0: none)"
     )
 
 
@@ -289,8 +290,11 @@ def _rings(surface: SurfaceMesh, number: Ints, columns: Ints) -> tuple[Ints, Int
     return np.concatenate(triangles), np.concatenate(tags)
 
 
-def layer_report(layers: Layers) -> dict[str, float | int]:
-    """JSON-able: number, thickness of the first layer and of all, and where they were thinned."""
+def layer_report(layers: Layers, surface: SurfaceMesh) -> dict[str, float | int]:
+    """JSON-able: number, thickness of the first layer and of all, and how much of the wall they cover in full."""
+    wall = surface.triangles[surface.patch == 0]
+    area, _ = triangle_areas(surface.points, wall)
+    full = (layers.share[np.searchsorted(layers.vertices, wall)] >= 1.0).all(axis=1)
     total = np.linalg.norm(layers.levels[-1] - layers.levels[0], axis=1)
     first = np.linalg.norm(layers.levels[1] - layers.levels[0], axis=1)
     return {
@@ -298,6 +302,7 @@ def layer_report(layers: Layers) -> dict[str, float | int]:
         "first_thickness_mm_min": float(first.min()),
         "first_thickness_mm_median": float(np.median(first)),
         "total_thickness_mm_median": float(np.median(total)),
+        "full_thickness_share_of_wall_area": float(area[full].sum() / area.sum()),
         "thinned_share": float(np.mean(layers.share < 1.0)),
         "thinnest_share": float(layers.share.min()),
     }

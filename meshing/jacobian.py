@@ -19,7 +19,7 @@ _TRIPLES = np.array(list(product(range(4), repeat=3)))
 _GROUPS = sorted({tuple(sorted(t)) for t in _TRIPLES.tolist()})
 _GROUP = np.array([_GROUPS.index(tuple(sorted(t))) for t in _TRIPLES.tolist()])
 _COUNT = np.bincount(_GROUP, minlength=20)
-_CHUNK = 20_000
+_CHUNK = 4_000  # cells whose numbers stay in the cache
 
 
 def bernstein_coefficients(nodes: Floats) -> Floats:
@@ -40,14 +40,17 @@ def _coefficients(nodes: Floats) -> Floats:
     for i in range(4):
         for j in range(i):
             control[:, _NODE[i, j]] = 2 * nodes[:, _NODE[i, j]] - (nodes[:, i] + nodes[:, j]) / 2
-    # column k of J is linear: 2 sum_i lambda_i (C_ik - C_i0)
-    column = [2 * (control[:, _NODE[:, k]] - control[:, _NODE[:, 0]]) for k in (1, 2, 3)]
-    cross = np.cross(column[0][:, :, None], column[1][:, None, :])
-    determinant = np.einsum("mijd,mkd->mijk", cross, column[2]).reshape(len(nodes), 64)
-    summed = np.zeros((len(nodes), 20))
-    for triple in range(64):
-        summed[:, _GROUP[triple]] += determinant[:, triple]
-    return np.asarray(summed / _COUNT)
+    # column k of J is linear: 2 sum_i lambda_i (C_ik - C_i0); coordinates first, cells last: contiguous
+    inner = np.ascontiguousarray(control.transpose(1, 2, 0))
+    x, y, z = (2 * (inner[_NODE[:, k]] - inner[_NODE[:, 0]]) for k in (1, 2, 3))
+    summed = np.zeros((20, len(nodes)))
+    for i, j in product(range(4), repeat=2):
+        a, b = x[i], y[j]
+        cross = (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
+        for k in range(4):
+            determinant = cross[0] * z[k, 0] + cross[1] * z[k, 1] + cross[2] * z[k, 2]
+            summed[_GROUP[16 * i + 4 * j + k]] += determinant
+    return np.asarray((summed / _COUNT[:, None]).T)
 
 
 def jacobian_bounds(points: Floats, cells: Ints) -> tuple[Floats, Floats]:

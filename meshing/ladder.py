@@ -13,9 +13,11 @@ from meshing.accept import RefusedError, accept, accept_shape, throat_share
 from meshing.boundary_layer import join, layer_report, make_layers
 from meshing.crossing import crossing_triangles
 from meshing.curve import CurvedMesh, curve
-from meshing.errors import ComputationError, InputError
+from meshing.errors import InputError
+from meshing.faults import Fault, at_point, nearest_radius, no_mesh, suspect
 from meshing.lumen import LumenSurface
 from meshing.options import MeshOptions
+from meshing.place import FailedError, Place
 from meshing.quality import (
     CellQuality,
     cell_quality,
@@ -29,7 +31,6 @@ from meshing.smooth_wall import SmoothWall
 from meshing.surface_mesh import Remesher, SurfaceMesh, remesh
 from meshing.tetra import TetraMesh, fill, predicted_cells
 from meshing.topology import Floats, Ints
-from meshing.worker import StepFailedError
 
 Progress = Callable[[str], None]
 _ROUNDS = 4  # a rung refines throats that lack elements at most three times
@@ -121,18 +122,21 @@ def climb(
 
     Raises:
         InputError: The sizes ask for more than ``max_cells``.
-        ComputationError: No rung gave an acceptable mesh.
+        NoMeshError: No rung gave an acceptable mesh; it holds the places.
     """
     wall = SmoothWall(surface)
     history: list[dict[str, Any]] = []
+    failed: list[tuple[Fault, str]] = []
     for rung in rungs:
         began = time.monotonic()
         progress(f"meshing: {rung.name}")
         try:
             made = _Attempt(surface, wall, options, rung, limit_s, like).run()
-        except (StepFailedError, RefusedError) as reason:
-            progress(f"meshing: {rung.name} refused: {reason}")
-            history.append({"rung": rung.name, "outcome": "refused", "reason": str(reason)})
+        except FailedError as error:
+            fault = _fault(rung, error, surface)
+            progress(f"meshing: {rung.name} refused: {fault.reason}")
+            history.append({"rung": rung.name, "outcome": "refused", "reason": fault.reason})
+            failed.append((fault, error.remedy))
             continue
         seconds = time.monotonic() - began
         progress(f"meshing: {rung.name}: {made.quality['cells']} cells in {seconds:.1f} s")
@@ -145,22 +149,33 @@ def climb(
             **made.quality,
         }
         return replace(made, quality=quality)
-    raise ComputationError(_all_failed(history))
+    raise no_mesh(*zip(*failed, strict=True))
 
 
-def _all_failed(history: list[dict[str, Any]]) -> str:
-    tried = "; ".join(f"{row['rung']}: {row['reason']}" for row in history)
-    return (
-        f"no acceptable mesh of this surface. {tried}. Remedy: look at the surface at the places "
-        "named (repair or smooth it there), or change mesh.elements_per_diameter"
-    )
+def _fault(rung: Rung, error: FailedError, surface: LumenSurface) -> Fault:
+    """The failure of a rung with its place; the most doubtful of the surface where the rung named none."""
+    reason, place = str(error), error.place
+    if place is None:
+        what, place = suspect(surface)
+        reason += f"; suspect: {what} of the surface at {place}"
+    if not len(place.around):
+        place = replace(place, around=surface.points[surface.triangles])
+    return Fault(rung.name, reason, place, nearest_radius(surface, place.at))
 
 
-def _refuse_large(predicted: int, options: MeshOptions, rung: Rung) -> None:
+def _refuse_large(
+    predicted: int, options: MeshOptions, rung: Rung, surface: LumenSurface, field: SizeField
+) -> None:
     if predicted <= options.max_cells:
         return
     if rung.factor < 1:
-        raise RefusedError(f"about {predicted} cells, more than max_cells = {options.max_cells}")
+        finest = surface.points[int(np.argmin(field.size))]
+        place = at_point(finest, surface.points, surface.triangles)
+        raise RefusedError(
+            f"about {predicted} cells, more than max_cells = {options.max_cells}; the finest at {place}",
+            place,
+            "raise mesh.max_cells",
+        )
     wanted = options.elements_per_diameter * (options.max_cells / predicted) ** (1 / 3)
     raise InputError(
         field="mesh.max_cells",
@@ -212,7 +227,7 @@ class _Attempt:
         cells = cell_quality(mesh.points, mesh.cells)
         accept(cells, mesh, throats, self.wanted)
         quality = {**self._quality(mesh, cells), **straight.notes, "throats": throats}
-        accept_shape(quality, self.wanted)
+        accept_shape(quality, self.wanted, lambda at: self._place(mesh, straight, at))
         return Made(
             mesh.points,
             mesh.cells,
@@ -226,7 +241,7 @@ class _Attempt:
     def _straight(self, field: SizeField) -> _Straight:
         layers = self.options.boundary_layers
         predicted = predicted_cells(self.surface.points, self.surface.triangles, field, layers)
-        _refuse_large(predicted, self.wanted, self.rung)
+        _refuse_large(predicted, self.wanted, self.rung, self.surface, field)
         limit_s = self.limit_s or 60 + 1e-3 * predicted
         surface = remesh(self.surface, self.wall, field, self.rung.remesher, limit_s)
         if not layers:
@@ -236,8 +251,18 @@ class _Attempt:
         offset = make_layers(surface, self.wall, radius, layers, self.options.boundary_layer_growth)
         core = fill(offset.core, self.rung.algorithm, self.rung.netgen, limit_s)
         joined = join(surface, offset, core)
-        notes = {"predicted_cells": predicted, "boundary_layers": layer_report(offset)}
+        notes = {"predicted_cells": predicted, "boundary_layers": layer_report(offset, surface)}
         return _Straight(joined.surface, joined.mesh, joined.copies, notes)
+
+    def _place(self, mesh: CurvedMesh, straight: _Straight, at: Any) -> Place:  # noqa: ANN401
+        """A point of the mesh; where its boundary is farthest from the smooth wall if none is given."""
+        if at is None:
+            facets = mesh.facets[straight.surface.patch == 0]
+            weights = [-1 / 9] * 3 + [4 / 9] * 3 if facets.shape[1] == 6 else [1 / 3] * 3
+            middle = np.einsum("i,kid->kd", np.array(weights), mesh.points[facets])
+            off = np.linalg.norm(self.wall.project(middle) - middle, axis=1)
+            at = middle[int(np.argmax(off))]
+        return at_point(at, mesh.points, mesh.facets[:, :3])
 
     def _curved(self, straight: _Straight) -> CurvedMesh:
         surface, mesh = straight.surface, straight.mesh

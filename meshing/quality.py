@@ -19,6 +19,12 @@ _CORNER_EDGES = (
     ((0, 2), (1, 2), (3, 2)),
     ((0, 3), (2, 3), (1, 3)),
 )
+_BINS = {  # of the report: from, to, number of edges
+    "dihedral": (0.0, 72.0, 25),
+    "max_dihedral": (69.0, 180.0, 38),
+    "scaled_jacobian": (0.0, 1.0, 21),
+    "aspect": (1.0, 12.0, 23),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,8 @@ class CellQuality:
 
     Attributes:
         dihedral: Smallest dihedral angle of the straight cell [degrees].
+        max_dihedral: Largest one.
+        aspect: Longest edge over 2 sqrt(6) times the inscribed radius of the straight cell; 1 for the regular one.
         scaled_jacobian: sqrt(2) times the smallest corner volume over its edge lengths (1 for the
             regular tetrahedron), times `distortion`.
         distortion: Lower bound of det J over its mean, at most 1; 1 for a straight cell.
@@ -34,6 +42,8 @@ class CellQuality:
     """
 
     dihedral: Floats
+    max_dihedral: Floats
+    aspect: Floats
     scaled_jacobian: Floats
     distortion: Floats
     volume: Floats
@@ -49,7 +59,7 @@ def cell_quality(points: Floats, cells: Ints) -> CellQuality:
     corners = points[cells[:, :4]]
     distortion = np.minimum(1.0, lowest / np.where(mean > 0, mean, np.inf))
     scaled = corner_jacobian(corners) * distortion
-    return CellQuality(_smallest_dihedral(corners), scaled, distortion, mean / 6)
+    return CellQuality(*_dihedrals(corners), _aspect(corners), scaled, distortion, mean / 6)
 
 
 def corner_jacobian(corners: Floats) -> Floats:
@@ -61,22 +71,41 @@ def corner_jacobian(corners: Floats) -> Floats:
     return np.asarray(np.sqrt(2.0) * worst)
 
 
-def _smallest_dihedral(corners: Floats) -> Floats:
+def _dihedrals(corners: Floats) -> tuple[Floats, Floats]:
+    """Smallest and largest dihedral angle [degrees]."""
     normals = [
         normalised(np.cross(corners[:, b] - corners[:, a], corners[:, c] - corners[:, a]))
         for a, b, c in TETRA_FACES
     ]
-    cosine = np.full(len(corners), -1.0)
+    low, high = np.full(len(corners), 1.0), np.full(len(corners), -1.0)
     for i in range(4):
         for j in range(i):
-            cosine = np.maximum(cosine, -np.einsum("kd,kd->k", normals[i], normals[j]))
-    return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
+            cosine = -np.einsum("kd,kd->k", normals[i], normals[j])
+            low, high = np.minimum(low, cosine), np.maximum(high, cosine)
+    smallest, largest = (np.degrees(np.arccos(np.clip(c, -1.0, 1.0))) for c in (high, low))
+    return smallest, largest
+
+
+def _aspect(corners: Floats) -> Floats:
+    twice_area = np.zeros(len(corners))
+    for a, b, c in TETRA_FACES:
+        cross = np.cross(corners[:, b] - corners[:, a], corners[:, c] - corners[:, a])
+        twice_area += np.linalg.norm(cross, axis=1)
+    first, second, third = (corners[:, k] - corners[:, 0] for k in (1, 2, 3))
+    six_volumes = np.abs(np.einsum("kd,kd->k", np.cross(first, second), third))
+    longest = np.zeros(len(corners))
+    for i, j in TETRA_EDGES:
+        longest = np.maximum(longest, np.linalg.norm(corners[:, i] - corners[:, j], axis=1))
+    inscribed = six_volumes / np.maximum(twice_area, 1e-300)
+    return np.asarray(longest / (2 * np.sqrt(6) * np.maximum(inscribed, 1e-12 * longest)))
 
 
 def mean_edge(points: Floats, cells: Ints) -> Floats:
     """Mean length of the six straight edges of each cell, ``(m,)``."""
-    ends = points[cells[:, np.array(TETRA_EDGES)]]
-    return np.asarray(np.linalg.norm(ends[:, :, 0] - ends[:, :, 1], axis=2).mean(axis=1))
+    total = np.zeros(len(cells))
+    for i, j in TETRA_EDGES:
+        total += np.linalg.norm(points[cells[:, i]] - points[cells[:, j]], axis=1)
+    return total / len(TETRA_EDGES)
 
 
 def elements_across_throats(
@@ -144,8 +173,22 @@ def summary(cells: CellQuality) -> dict[str, Any]:
         "cells": len(cells.volume),
         "min_dihedral_deg": float(cells.dihedral.min()),
         "dihedral_deg_1_percent": float(np.percentile(cells.dihedral, 1)),
+        "max_dihedral_deg": float(cells.max_dihedral.max()),
+        "max_dihedral_deg_99_percent": float(np.percentile(cells.max_dihedral, 99)),
+        "max_aspect": float(cells.aspect.max()),
+        "aspect_99_percent": float(np.percentile(cells.aspect, 99)),
         "min_scaled_jacobian": float(cells.scaled_jacobian.min()),
         "scaled_jacobian_1_percent": float(np.percentile(cells.scaled_jacobian, 1)),
         "min_distortion": float(cells.distortion.min()),
         "volume_mm3": float(cells.volume.sum()),
+        "histograms": {
+            name: _histogram(getattr(cells, name), bins) for name, bins in _BINS.items()
+        },
     }
+
+
+def _histogram(values: Floats, bins: tuple[float, float, int]) -> dict[str, Any]:
+    """Edges and counts; what lies beyond the last edge is in the last bin."""
+    edges = np.linspace(*bins)
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+    return {"edges": edges.tolist(), "counts": counts.tolist()}

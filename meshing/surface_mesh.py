@@ -7,13 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from meshing.crossing import crossing_triangles
+from meshing.faults import at_triangles
 from meshing.lumen import LumenSurface
 from meshing.sizing import SizeField
+from meshing.slivers import without_slivers
 from meshing.smooth_wall import SmoothWall
-from meshing.topology import Floats, Ints, triangle_areas
+from meshing.topology import TRIANGLE_EDGES, Floats, Ints, scatter, triangle_areas, unique_edges
 from meshing.worker import StepFailedError, call
 
 _REPAIRS = 4  # rounds of moving vertices back where the wall would cross itself
+_FOLD = 12  # so many crossing triangles at most are smoothed away
 _REACH = 0.5  # a vertex is moved on to the smooth wall by at most so many target sizes
 
 
@@ -81,36 +84,51 @@ def remesh(
             },
             limit_s,
         )
-        made = SurfaceMesh(out["points"], out["triangles"], out["patch"].astype(np.int64))
+        patch = out["patch"].astype(np.int64)
+        triangles = without_slivers(out["points"], out["triangles"], patch)
+        made = SurfaceMesh(out["points"], triangles, patch)
     return put_on_wall(made, wall, field.at(surface.points, made.points))
 
 
 def put_on_wall(mesh: SurfaceMesh, wall: SmoothWall, size: Floats) -> SurfaceMesh:
     """Move wall vertices on to the smooth wall, rims on to their curves, caps into their planes.
 
-    Where the moved wall would cross itself, its vertices go back to where the remesher had them.
+    Where the moved wall would cross itself, its vertices go back to where the remesher had them; where
+    only a few triangles cross all the same (in a crease), they go towards the mean of their neighbours.
 
     Raises:
         StepFailedError: The surface crosses itself all the same; the message names the place.
     """
     moved = _moved(mesh, wall, size)
-    for _ in range(_REPAIRS):
+    for attempt in range(2 * _REPAIRS):
         faulty = np.unique(crossing_triangles(moved.points, moved.triangles))
-        faulty = np.union1d(faulty, _flipped(mesh, moved))
+        if attempt < _REPAIRS:
+            faulty = np.union1d(faulty, _flipped(mesh, moved))
         if not len(faulty):
             return moved
         back = np.setdiff1d(mesh.triangles[faulty], _cap_vertices(mesh))
         points = moved.points.copy()
-        points[back] = mesh.points[back]
+        if attempt < _REPAIRS:
+            points[back] = mesh.points[back]
+        elif len(faulty) <= _FOLD:
+            points[back] = _limited(mesh.points[back], _means(moved, back), size[back])
         moved = SurfaceMesh(points, mesh.triangles, mesh.patch)
     faulty = np.unique(crossing_triangles(moved.points, moved.triangles))
     if len(faulty):
-        at = moved.points[moved.triangles[faulty[0]]].mean(axis=0)
+        place = at_triangles(moved.points, moved.triangles, faulty)
         raise StepFailedError(
-            f"the remeshed surface crosses itself at {len(faulty)} triangles, "
-            f"one at ({at[0]:.2f}, {at[1]:.2f}, {at[2]:.2f}) mm"
+            f"the remeshed surface crosses itself at {len(faulty)} triangles, one at {place}", place
         )
     return moved
+
+
+def _means(mesh: SurfaceMesh, vertices: Ints) -> Floats:
+    """Mean of the neighbours of some vertices, ``(k, 3)``."""
+    edges, _ = unique_edges(mesh.triangles, TRIANGLE_EDGES)
+    one, two = np.concatenate([edges, edges[:, ::-1]]).T
+    size = len(mesh.points)
+    total = scatter(one, mesh.points[two], size)[vertices]
+    return np.asarray(total / np.bincount(one, minlength=size)[vertices, None])
 
 
 def _flipped(before: SurfaceMesh, after: SurfaceMesh) -> Ints:

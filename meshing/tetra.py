@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from meshing.faults import at_triangles
 from meshing.sizing import SizeField
 from meshing.surface_mesh import SurfaceMesh
 from meshing.topology import Floats, Ints, boundary_facets, triangle_areas
@@ -52,7 +53,13 @@ def fill(surface: SurfaceMesh, algorithm: str, netgen: bool, limit_s: float) -> 
     mesh = TetraMesh(out["points"], out["tetrahedra"])
     facets, _ = boundary_facets(mesh.tetrahedra)
     if not same_triangles(facets, surface.triangles):
-        raise StepFailedError(f"gmsh {algorithm}: the boundary of the filling is not the surface")
+        lost = _missing(surface.triangles, facets)
+        place = at_triangles(surface.points, surface.triangles, lost)
+        raise StepFailedError(
+            f"gmsh {algorithm}: the boundary of the filling is not the surface: {len(lost)} triangles "
+            f"are lost, one at {place}",
+            place,
+        )
     return mesh
 
 
@@ -61,10 +68,22 @@ def same_triangles(one: Ints, two: Ints) -> bool:
     return one.shape == two.shape and bool(np.array_equal(_canonical(one), _canonical(two)))
 
 
+def _missing(wanted: Ints, found: Ints) -> Ints:
+    """Rows of ``wanted`` that ``found`` lacks; all, if it lacks none (it has others besides)."""
+    known = set(map(tuple, _rolled(found).tolist()))
+    lost = [k for k, row in enumerate(map(tuple, _rolled(wanted).tolist())) if row not in known]
+    return np.array(lost or range(len(wanted)), dtype=np.int64)
+
+
 def _canonical(triangles: Ints) -> Ints:
-    first = np.argmin(triangles, axis=1)
-    rolled = np.take_along_axis(triangles, (first[:, None] + np.arange(3)) % 3, axis=1)
+    rolled = _rolled(triangles)
     return np.asarray(rolled[np.lexsort(rolled.T[::-1])])
+
+
+def _rolled(triangles: Ints) -> Ints:
+    """The same triangles, each beginning with its lowest vertex."""
+    first = np.argmin(triangles, axis=1)
+    return np.take_along_axis(triangles, (first[:, None] + np.arange(3)) % 3, axis=1)
 
 
 def predicted_cells(points: Floats, triangles: Ints, field: SizeField, layers: int) -> int:

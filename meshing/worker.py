@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from meshing.place import FailedError, Place
+
 Arrays = dict[str, Any]
 TASKS = {
     "mmgs": "meshing.remeshers:mmgs",
@@ -29,7 +32,7 @@ TASKS = {
 }
 
 
-class StepFailedError(RuntimeError):
+class StepFailedError(FailedError):
     """A foreign mesher crashed, ran past its time limit, or said no; the message says which."""
 
 
@@ -52,7 +55,7 @@ def call(task: str, arrays: Mapping[str, Any], limit_s: float) -> Arrays:
         np.savez(given, **arrays)
         code, said = _run([task, str(given), str(made)], limit_s)
         if code != 0 or not made.exists():
-            raise StepFailedError(f"{task}: {_reason(code, said)}")
+            raise StepFailedError(f"{task}: {_reason(code, said)}", _place(said))
         with np.load(made) as data:
             return dict(data)
 
@@ -85,6 +88,15 @@ def _reason(code: int, said: str) -> str:
         return f"crashed ({signal.Signals(-code).name})"
     lines = [line for line in said.strip().splitlines() if line.strip()]
     return lines[-1][:300] if lines else f"ended with status {code}"
+
+
+def _place(said: str) -> Place | None:
+    """The place a mesher names (Gmsh's "... intersect at point (x, y, z)"), if it does."""
+    found = re.search(r"at point \(([^()]+)\)", said)
+    if found is None:
+        return None
+    at = np.array([float(value) for value in found.group(1).split(",")])
+    return Place(at, np.zeros((0, 3, 3)), np.zeros((0, 3, 3)))
 
 
 def sleep(arrays: Arrays) -> Arrays:

@@ -38,10 +38,20 @@ def anatomy(folder: Path, case: Case) -> None:
 
 def mesh(folder: Path, case: Case) -> None:
     """The tetrahedra."""
+    from meshing.faults import NoMeshError
     from meshing.generate import generate
     from pipeline.anatomy import to_lumen
 
-    generate(to_lumen(folder / "anatomy"), case.mesh, folder / "mesh", _progress("mesh"))
+    picture = folder / "mesh" / "fault.png"
+    picture.unlink(missing_ok=True)
+    lumen = to_lumen(folder / "anatomy")
+    try:
+        generate(lumen, case.mesh, folder / "mesh", _progress("mesh"))
+    except NoMeshError as error:
+        from pipeline.report.faults import draw
+
+        draw(error, lumen.points, picture)
+        raise ComputationError(f"{error}\n  picture: {picture}") from error
 
 
 def solve(folder: Path, case: Case) -> None:

@@ -51,11 +51,13 @@ class Job:
         name: Of its folder.
         source: Seed, or a surface file.
         folder: Where it is meshed.
+        overrides: Choices of the case other than the defaults, ``KEY=VALUE``.
     """
 
     name: str
     source: int | Path
     folder: Path
+    overrides: tuple[str, ...] = ()
 
     def case(self) -> tuple[Path, dict[str, Any]]:
         """Write surface and case into an empty folder; return the case's path and what the vessel holds."""
@@ -95,7 +97,9 @@ class Job:
 
     def _mesh(self, case: Path, order: int) -> dict[str, Any]:
         command = [Path(sys.executable).parent / "ffr3d", "run", case, "-o", self.folder / "run"]
-        command += ["--to", "mesh", "--set", f"mesh.order={order}"]
+        command += ["--to", "mesh"]
+        for override in (f"mesh.order={order}", *self.overrides):
+            command += ["--set", override]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=HANG_SECONDS, check=False
@@ -204,16 +208,27 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--output", type=Path, default=ROOT / "runs" / "stress-mesh")
     parser.add_argument("--no-shared", action="store_true", help="leave out ../shared/data")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="as in ffr3d run; other --output!",
+    )
     args = parser.parse_args()
+    args.output = args.output.resolve()  # the cases lie in folders of their own
     args.output.mkdir(parents=True, exist_ok=True)
     ledger = args.output / "stress.jsonl"
     rows = [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
     known = {row["name"] for row in rows if row["order"] != 2}
     rows = [row for row in rows if row["name"] in known]
     seeds = range(args.start, args.start + args.vessels)
-    jobs = [Job(f"seed_{n:04d}", n, args.output / f"seed_{n:04d}") for n in seeds]
+    told = tuple(args.overrides)
+    jobs = [Job(f"seed_{n:04d}", n, args.output / f"seed_{n:04d}", told) for n in seeds]
     if SHARED.is_dir() and not args.no_shared:
-        jobs += [Job(p.parent.name, p, args.output / p.parent.name) for p in REAL if p.exists()]
+        jobs += [
+            Job(p.parent.name, p, args.output / p.parent.name, told) for p in REAL if p.exists()
+        ]
     todo = [job for job in jobs if job.name not in known]
     with ThreadPoolExecutor(args.jobs) as pool, ledger.open("w") as out:
         out.writelines(json.dumps(row) + "\n" for row in rows)
@@ -221,10 +236,10 @@ def main() -> int:
             rows += done
             out.writelines(json.dumps(row) + "\n" for row in done)
             out.flush()
-            told = "; ".join(
+            line = "; ".join(
                 f"{r['outcome']} {r.get('rung', '')} {r.get('cells', '')}" for r in done
             )
-            sys.stdout.write(f"{done[0]['name']}: {told}\n")
+            sys.stdout.write(f"{done[0]['name']}: {line}\n")
             sys.stdout.flush()
     sys.stdout.write(table(rows) + "\n")
     return 0 if passed(rows) else 1

@@ -4,8 +4,9 @@ The wall is sampled with a spacing proportional to the local radius (golden-angl
 moved onto the smooth junctions by Newton's method), rims and caps likewise. The surface is the restricted
 Delaunay triangulation of the samples: the faces between Delaunay tetrahedra whose circumcentres lie inside
 and outside the signed distance. It is closed by construction and approximates a surface sampled densely
-enough. Reference: Amenta & Bern, Discrete Comput Geom 1999;22:481-504, doi 10.1007/PL00009475; refinement by
-surface centres: Boissonnat & Oudot, Graph Models 2005;67:405-451, doi 10.1016/j.gmod.2005.01.004.
+enough. A rim is a sharp edge, where no density is enough: a tetrahedron in its corner is in or out as its
+centroid is. Reference: Amenta & Bern, Discrete Comput Geom 1999;22:481-504, doi 10.1007/PL00009475; refinement
+by surface centres: Boissonnat & Oudot, Graph Models 2005;67:405-451, doi 10.1016/j.gmod.2005.01.004.
 """
 
 from __future__ import annotations
@@ -65,15 +66,15 @@ def exact_surface(tree: Tree, *, facets_around: int = 24) -> TriangleMesh:
         A closed manifold of genus 0, normals outward; vertices on the wall to 1e-9 mm, caps exactly plane.
 
     Raises:
-        ComputationError: The refinement did not reach a manifold.
+        ComputationError: The refinement did not reach a manifold, or the corner of a rim was cut off.
     """
     samples = _thinned(_caps(tree, facets_around) + _wall(tree, facets_around))
     delaunay = Delaunay(samples.points, incremental=True)
     for attempt in range(_ROUNDS):
-        triangles = _restricted(tree, samples.points, delaunay)
+        triangles = _restricted(tree, samples, delaunay)
         new = _refinement(tree, samples, triangles, _SAG if attempt < _SAG_ROUNDS else np.inf)
         if len(new.points) == 0:
-            return _finished(tree, samples, triangles)
+            return _finished(tree, samples, triangles, facets_around)
         samples = samples + new
         delaunay.add_points(new.points)
     raise ComputationError(
@@ -176,10 +177,12 @@ def _thinned(samples: _Samples) -> _Samples:
     return samples.take(keep)
 
 
-def _restricted(tree: Tree, points: Array, mesh: Delaunay) -> Ints:
+def _restricted(tree: Tree, samples: _Samples, mesh: Delaunay) -> Ints:
     """Faces between inside and outside tetrahedra, oriented outward, ``(m, 3)``."""
-    tets, neighbours = mesh.simplices.astype(np.int64), mesh.neighbors
+    points, tets, neighbours = samples.points, mesh.simplices.astype(np.int64), mesh.neighbors
     inside = _inside(tree, points, tets)
+    doubtful = _in_a_corner(samples.cap[tets])
+    inside[doubtful] = tree.signed_distance(points[tets[doubtful]].mean(axis=1)) < 0.0
     other = np.where(neighbours >= 0, inside[neighbours], False)
     cell, corner = np.nonzero(inside[:, None] & ~other)
     faces = np.array([[1, 2, 3], [0, 3, 2], [0, 1, 3], [0, 2, 1]])[corner]
@@ -188,6 +191,17 @@ def _restricted(tree: Tree, points: Array, mesh: Delaunay) -> Ints:
     inward = np.einsum("ij,ij->i", np.cross(b - a, c - a), points[tets[cell, corner]] - a) > 0.0
     triangles[inward] = triangles[inward][:, [0, 2, 1]]
     return np.asarray(triangles)
+
+
+def _in_a_corner(cap: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Tetrahedra that join the inside of a cap, its rim and the wall, from the marks of their vertices ``(m, 4)``.
+
+    Where samples are closer on the wall than on the cap, their circumcentres lie outside, beyond the rim.
+    """
+    number = np.abs(cap).max(axis=1)
+    mixed = (cap > 0).any(axis=1) & (cap < 0).any(axis=1)
+    own = (np.abs(cap) == number[:, None]) | (cap == 0)
+    return np.asarray(mixed & (cap == 0).any(axis=1) & own.all(axis=1))
 
 
 def _inside(tree: Tree, points: Array, tets: Ints) -> npt.NDArray[np.bool_]:
@@ -260,9 +274,17 @@ def bad_vertices(triangles: Ints, n: int) -> npt.NDArray[np.bool_]:
     return bad
 
 
-def _finished(tree: Tree, samples: _Samples, triangles: Ints) -> TriangleMesh:
+def _finished(tree: Tree, samples: _Samples, triangles: Ints, facets_around: int) -> TriangleMesh:
     corner = samples.cap[triangles]
     number = np.abs(corner).max(axis=1)
     flat = (corner != 0).all(axis=1) & (np.abs(corner) == number[:, None]).all(axis=1)
     mesh = TriangleMesh.of(samples.points, triangles, np.where(flat, number, 0).astype(np.int32))
+    polygon = facets_around / 2 * np.sin(2 * np.pi / facets_around)  # of radius one
+    for patch, end in enumerate(tree.ends, start=1):
+        lost = 1.0 - mesh.areas[mesh.cap == patch].sum() / (polygon * end.radius_mm**2)
+        if abs(lost) > 1e-9:
+            raise ComputationError(
+                f"the flat end {end.name!r} of the phantom at {np.round(end.centre_mm, 2).tolist()} mm lacks "
+                f"{lost:.1%} of its area; try more facets_around or a lesion farther from the end"
+            )
     return mesh.compact()

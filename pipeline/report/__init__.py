@@ -39,12 +39,14 @@ def run(run_folder: Path, case: Case) -> None:
     labels = _labels(data)
     figures = {
         name: run_folder / "figures" / f"{name}.png"
-        for name in ("map", "mesh", "pull_back", "convergence")
+        for name in ("map", "mesh", "pull_back", "convergence", "quality")
     }
     (run_folder / "figures").mkdir(exist_ok=True)
     charts.pull_back(data, figures["pull_back"])
     if not charts.convergence(data, figures["convergence"]):
         del figures["convergence"]
+    if not charts.mesh_quality(data, figures["quality"]):
+        del figures["quality"]
     scenes.ffr_map(wall_file, fields[0], labels, figures["map"])
     place = _mesh_figure(data, figures["mesh"])
     view = scene(wall_file, fields, labels)

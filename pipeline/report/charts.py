@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,6 +156,55 @@ def convergence(run: Run, path: Path) -> bool:
         figure.savefig(path, dpi=150)
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
     return True
+
+
+def mesh_quality(run: Run, path: Path) -> bool:
+    """Histograms of the cells' angles, scaled Jacobian and aspect, and elements across; False if not in the mesh."""
+    quality = run.vessel.quality
+    if "histograms" not in quality:
+        return False
+    asked = run.case.mesh
+    with _figure(9.0, 5.2) as figure:
+        (angles, jacobian), (aspect, across) = figure.subplots(2, 2)
+        _bars(angles, quality, "dihedral", asked.min_dihedral_deg, "smallest")
+        _bars(angles, quality, "max_dihedral", None, "largest")
+        angles.set_xlabel("Dihedral angle of a cell [degrees]")
+        angles.legend(loc="upper right")
+        _bars(jacobian, quality, "scaled_jacobian", asked.min_scaled_jacobian)
+        jacobian.set_xlabel("Scaled Jacobian [1]")
+        _bars(aspect, quality, "aspect", None)
+        aspect.set_xlabel("Aspect: longest edge over inscribed radius, regular cell 1 [1]")
+        _elements_across(across, quality.get("across_by_radius", []), asked.elements_per_diameter)
+        figure.savefig(path, dpi=150)
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    return True
+
+
+def _bars(
+    axes: Axes, quality: Mapping[str, Any], name: str, limit: float | None, label: str = ""
+) -> None:
+    edges = np.array(quality["histograms"][name]["edges"])
+    counts = np.array(quality["histograms"][name]["counts"])
+    axes.bar(edges[:-1], counts, np.diff(edges), align="edge", alpha=0.7, label=label or None)
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=0.7)
+    axes.set_ylabel("Tetrahedra")
+    if limit is not None:
+        axes.axvline(limit, color=INK, lw=1.0, ls=(0, (5, 3)))
+
+
+def _elements_across(axes: Axes, rows: list[dict[str, Any]], asked: float) -> None:
+    """Diameter over mean edge against the local diameter: median and the coarsest hundredth."""
+    middle = [row["radius_from_mm"] + row["radius_to_mm"] for row in rows]
+    for k, (key, label) in enumerate(
+        (("across_median", "median"), ("across_1_percent", "1 % of the cells below"))
+    ):
+        axes.plot(middle, [r[key] for r in rows], "o-", color=vessel_style(k)[0], label=label)
+    axes.axhline(asked, color=INK, lw=1.0, ls=(0, (5, 3)))
+    axes.set_xlabel("Diameter [mm]")
+    axes.set_ylabel("Elements across [1]")
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="lower right")
 
 
 def _residuals(axes: Axes, rows: list[dict[str, Any]]) -> None:

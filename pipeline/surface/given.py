@@ -77,7 +77,7 @@ def _handles(mesh: TriangleMesh, holes: int) -> int:
 def _check_extent(mesh: TriangleMesh, source: SurfaceInput) -> None:
     extent = float(np.linalg.norm(np.ptp(mesh.points, axis=0)))
     if not EXTENT_MM[0] <= extent <= EXTENT_MM[1]:
-        raise _implausible(source, "extent", extent, EXTENT_MM)
+        raise _implausible(source, mesh, "extent", extent, EXTENT_MM)
 
 
 def _check_diameter(mesh: TriangleMesh, source: SurfaceInput) -> None:
@@ -86,7 +86,7 @@ def _check_diameter(mesh: TriangleMesh, source: SurfaceInput) -> None:
         closed = _fanned(closed, loop)
     diameter = 4.0 * closed.volume / float(mesh.areas.sum())
     if not DIAMETER_MM[0] <= diameter <= DIAMETER_MM[1]:
-        raise _implausible(source, "mean diameter", diameter, DIAMETER_MM)
+        raise _implausible(source, mesh, "mean diameter", diameter, DIAMETER_MM)
 
 
 def _fanned(mesh: TriangleMesh, loop: Ints) -> TriangleMesh:
@@ -97,8 +97,12 @@ def _fanned(mesh: TriangleMesh, loop: Ints) -> TriangleMesh:
     )
 
 
+def _box(mesh: TriangleMesh) -> list[list[float]]:
+    return [mesh.points.min(axis=0).tolist(), mesh.points.max(axis=0).tolist()]
+
+
 def _implausible(
-    source: SurfaceInput, what: str, value: float, span: tuple[float, float]
+    source: SurfaceInput, mesh: TriangleMesh, what: str, value: float, span: tuple[float, float]
 ) -> InputError:
     raw = value / TO_MM[source.unit]
     typical = {"extent": 60.0, "mean diameter": 2.5}[what]
@@ -107,11 +111,12 @@ def _implausible(
         remedy = "give the surface of a coronary tree; check its unit"
     else:
         remedy = f"the coordinates look like {likely}: set input.unit: {likely}"
+    low, high = (f"({x:.6g}, {y:.6g}, {z:.6g})" for x, y, z in _box(mesh))
     return InputError(
         file=source.path,
         field="input.unit",
         wanted=f"a coronary lumen whose {what} is {span[0]:g} to {span[1]:g} mm",
-        got=f"{value:.3g} mm with the unit {source.unit}",
+        got=f"{value:.3g} mm with the unit {source.unit}, from {low} to {high}",
         remedy=remedy,
     )
 

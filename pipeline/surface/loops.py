@@ -14,6 +14,7 @@ FLATNESS = 0.15  # a vessel end leaves its plane by at most this part of its rad
 LENGTHWISE = 0.5  # and the wall goes away from that plane at this cosine or more
 ROUNDNESS = 0.4  # 4 pi area / perimeter^2 of an end is at least this (a 1 : 4 ellipse has 0.54)
 SMALL_HOLE_EDGES = 12
+_NEEDLE = 1e-3  # twice the area of a triangle over its longest side squared, below which its corners lie on a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +92,20 @@ def _measured(mesh: TriangleMesh, loop: Ints, opposite: dict[tuple[int, int], in
 def filled(mesh: TriangleMesh, loop: Ints) -> TriangleMesh:
     """Close a loop by the triangles of least total area (Barequet & Sharir 1995; no new points).
 
+    Triangles whose corners lie on a line cost more than any other filling.
+
     Reference: Comput Aided Geom Des 12:207-229, doi 10.1016/0167-8396(94)00011-G.
     """
     ring = loop[::-1]  # the filling runs against the boundary
     points = mesh.points[ring]
     n = len(ring)
 
+    extent = float(np.linalg.norm(np.ptp(points, axis=0)))
+
     def area(i: int, j: int, k: int) -> float:
-        return float(np.linalg.norm(np.cross(points[j] - points[i], points[k] - points[i])))
+        a, b = points[j] - points[i], points[k] - points[i]
+        twice, longest = float(np.linalg.norm(np.cross(a, b))), max(a @ a, b @ b, (a - b) @ (a - b))
+        return twice if twice > _NEEDLE * longest else n * extent**2
 
     @cache
     def best(i: int, k: int) -> tuple[float, int]:

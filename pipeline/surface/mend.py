@@ -23,6 +23,7 @@ from pipeline.surface.topology import (
 from pipeline.surface.voxels import COMPARABLE
 
 _LOCAL = 0.02  # part of the triangles that a local repair may replace
+_PART = 0.2  # of the way to its neighbours, by which a point leaves another sheet
 _MAX_FILL = 80  # edges of a loop closed after a local repair
 
 
@@ -114,8 +115,7 @@ def manifold(mesh: TriangleMesh, record: Record) -> TriangleMesh:
     edges = Edges.of(mesh.triangles)
     if (edges.count > 2).any():
         mesh = _without_knots(mesh, edges, record)
-    mesh, copies = split_pinches(mesh)
-    record.note(f"separated sheets that touched in {copies} points", copies)
+    mesh = _without_contacts(mesh, record)
     mesh, turned, one_sided = oriented(mesh)
     if one_sided.any():
         place = at(mesh.corners[one_sided].mean(axis=1))
@@ -130,6 +130,22 @@ def manifold(mesh: TriangleMesh, record: Record) -> TriangleMesh:
     )
     record.note(line, turned)
     return mesh
+
+
+def _without_contacts(mesh: TriangleMesh, record: Record) -> TriangleMesh:
+    """Part sheets that share a point: each gets its own, drawn a little towards its own neighbours."""
+    apart, copies = split_pinches(mesh)
+    if copies == 0:
+        return mesh
+    _, which, count = np.unique(apart.points, axis=0, return_inverse=True, return_counts=True)
+    shared = np.flatnonzero(count[which.ravel()] > 1)
+    points = apart.points.copy()
+    for vertex in shared:
+        around = np.unique(apart.triangles[(apart.triangles == vertex).any(axis=1)])
+        way = apart.points[around[around != vertex]].mean(axis=0) - apart.points[vertex]
+        points[vertex] += _PART * way
+    record.note(f"parted sheets that touched in {copies} points near {at(apart.points[shared])}")
+    return TriangleMesh(points, apart.triangles, apart.cap)
 
 
 def _without_flaps(mesh: TriangleMesh, record: Record) -> TriangleMesh:

@@ -46,6 +46,7 @@ def test_layers_in_a_tube(shapes, mesh_folder, order):
         assert np.abs(nodes[:, 2] - z).max() < 1e-12
     report = mesh.quality["boundary_layers"]
     assert (report["layers"], report["thinned_share"]) == (3, 0.0)
+    assert report["full_thickness_share_of_wall_area"] == 1.0
     # vertices lie on the cylinder and at three depths that grow by 1.5
     vertices = arrays.points[np.unique(arrays.cells[:, :4])]
     depth = 1.5e-3 - np.hypot(vertices[:, 0], vertices[:, 1])

@@ -15,7 +15,7 @@ from meshing.jacobian import bernstein_coefficients, jacobian_bounds
 from meshing.ladder import Rung, climb
 from meshing.lumen import join_lines
 from meshing.options import MeshOptions
-from meshing.quality import cell_quality, facet_areas
+from meshing.quality import cell_quality, facet_areas, summary
 from meshing.section import throat_areas
 from meshing.sizing import Finer, Throat, find_throats, limit_gradation, limit_growth, size_field
 from meshing.smooth_wall import SmoothWall
@@ -74,7 +74,29 @@ def test_regular_tetrahedron_has_quality_one():
     quality = cell_quality(points, np.arange(4)[None])
     assert quality.scaled_jacobian[0] == pytest.approx(1.0)
     assert quality.dihedral[0] == pytest.approx(np.degrees(np.arccos(1 / 3)))
+    assert quality.max_dihedral[0] == pytest.approx(np.degrees(np.arccos(1 / 3)))
+    assert quality.aspect[0] == pytest.approx(1.0)
     assert quality.volume[0] == pytest.approx(8 / 3)
+
+
+def test_angles_and_aspect_of_the_corner_of_a_cube():
+    """Dihedral angles 90 and arccos(1 / sqrt 3) degrees; inscribed radius (3 - sqrt 3) / 6."""
+    quality = cell_quality(CORNERS, np.arange(4)[None])
+    assert quality.dihedral[0] == pytest.approx(np.degrees(np.arccos(3**-0.5)))
+    assert quality.max_dihedral[0] == pytest.approx(90.0)
+    inscribed = (3 - np.sqrt(3)) / 6
+    assert quality.aspect[0] == pytest.approx(np.sqrt(2) / (2 * np.sqrt(6) * inscribed))
+
+
+def test_every_cell_is_counted_in_the_histograms():
+    flat = CORNERS * [1, 1, 1e-3]  # beyond the last bin of the aspect
+    quality = summary(cell_quality(np.vstack([CORNERS, flat]), np.arange(8).reshape(2, 4)))
+    for histogram in quality["histograms"].values():
+        assert sum(histogram["counts"]) == 2
+        assert len(histogram["edges"]) == len(histogram["counts"]) + 1
+    assert quality["histograms"]["aspect"]["counts"][-1] == 1
+    assert quality["max_aspect"] > 100
+    assert quality["max_dihedral_deg"] == pytest.approx(90.0, abs=0.1)
 
 
 def test_areas_of_six_node_triangles():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.spatial import Delaunay
 
+from meshing.quality import cell_quality, summary
 from meshing.vessel import MeshArrays, Patch, VesselMesh, write_arrays
 from pipeline.anatomy.types import Anatomy, End, Lesion
 from pipeline.case import Case
@@ -281,7 +282,21 @@ def write_run(folder: Path, model) -> Case:
         Patch("wall", "wall", 0, 1e-4),
         *(Patch(end.name, end.role, end.patch, end.area_mm2 * 1e-6) for end in anatomy.ends),
     )
-    quality = {"min_dihedral_deg": 12.0, "min_scaled_jacobian": 0.2, "elements_across_throat": 4.0}
+    quality = {
+        "min_dihedral_deg": 12.0,
+        "min_scaled_jacobian": 0.2,
+        "elements_across_throat": 4.0,
+        "histograms": summary(cell_quality(mesh.points, mesh.cells))["histograms"],
+        "across_by_radius": [
+            {
+                "radius_from_mm": r,
+                "radius_to_mm": 1.4 * r,
+                "across_median": 6.0,
+                "across_1_percent": 5,
+            }
+            for r in (0.7, 1.0, 1.4)
+        ],
+    }
     VesselMesh(folder / "mesh" / "mesh.h5", patches, quality).save(folder / "mesh" / "mesh.json")
     case = Case.model_validate(
         {"input": {"kind": "surface", "path": "x.stl"}, "name": "model", **model.case}

@@ -1,7 +1,9 @@
 """The whole way, through the command line: a stenosed tube to its report, exact answers, kill and resume."""
 
+import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -161,3 +163,47 @@ def test_kill_anywhere_run_again_same_answer(stenosed, tmp_path, stage):
     assert "surface  unchanged, skipped" in out
     vessels = [json.loads((r / "ffr/ffr.json").read_text())["vessels"] for r in (run, reference)]
     assert vessels[0] == vessels[1]
+
+
+def test_no_mesh_is_told_with_place_and_picture_and_a_good_run_removes_it(tmp_path):
+    """A criterion that no mesh meets: exit status 1, one message, the place drawn in red; then a run that works."""
+    case = write_case(tmp_path, tube(9.0, lambda x: np.full_like(x, 1.5), rings=19, around=16))
+    run, coarse = tmp_path / "run", ("--set", "mesh.elements_per_diameter=3")
+    command = [FFR3D, "run", case, "-o", run, "--to", "mesh", *coarse]
+    strict = [*command, "--set", "mesh.min_dihedral_deg=65"]
+    failed = subprocess.run(strict, capture_output=True, text=True, check=False)
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    assert "Traceback" not in failed.stdout + failed.stderr
+    assert failed.stderr.count("ffr3d: error:") == 1
+    (place,) = re.findall(r"place: \((.+), (.+), (.+)\) mm", failed.stderr)
+    at = np.array([float(value) for value in place])
+    assert -20 < at[0] < 29  # flow extensions included
+    assert np.hypot(at[1], at[2]) < 1.6
+    assert "remedy: " in failed.stderr
+    picture = run / "mesh" / "fault.png"
+    assert str(picture) in failed.stderr
+    pixels = np.asarray(pv.read(picture).point_data.active_scalars, dtype=int)
+    red = (pixels[:, 0] > 140) & (pixels[:, 1] < 110) & (pixels[:, 2] < 140)
+    blue = (pixels[:, 2] > pixels[:, 0] + 10) & (pixels[:, 0] < 250)
+    assert red.sum() > 500
+    assert blue.sum() > 5000  # the surface around it
+    ffr3d(*command[1:])
+    assert not picture.exists()
+
+
+def test_the_same_input_gives_the_same_mesh_bit_by_bit(tmp_path):
+    """A tree with a lesion and boundary layers, from surface to mesh, twice, with one thread and with three."""
+    lesion = {"branch": "RCA", "position": 0.5, "diameter_reduction": 0.6, "length_mm": 10}
+    phantom = {"kind": "phantom", "tree": "right", "side_branches": 0, "stenoses": [lesion]}
+    mesh = {"elements_per_diameter": 3, "elements_across_throat": 4, "boundary_layers": 2}
+    case = tmp_path / "case.yaml"
+    case.write_text(yaml.safe_dump({"name": "right", "input": phantom, "mesh": mesh}))
+    digests = []
+    for threads in ("1", "3"):
+        run = tmp_path / threads
+        environment = os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        command = [FFR3D, "run", case, "-o", run, "--to", "mesh"]
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        files = ("surface/lumen.vtp", "anatomy/vessel.vtp", "mesh/mesh.h5", "mesh/mesh.json")
+        digests.append([hashlib.sha256((run / name).read_bytes()).hexdigest() for name in files])
+    assert digests[0] == digests[1]

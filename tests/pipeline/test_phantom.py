@@ -62,6 +62,25 @@ def test_exact_surface_converges_to_the_volume():
     assert 1.7 < np.log(error[0] / error[1]) / np.log(4) < 2.4  # second order
 
 
+@pytest.mark.parametrize("throat", [1.0, 1.6, 2.4])
+def test_rims_stay_sharp_where_a_steep_narrowing_meets_a_cap(throat):
+    """Wall and cap meet at 50 degrees or less; the cap keeps all its area, and each rim edge joins it to the wall."""
+    x = np.linspace(0, 12, 121)
+    dip = 0.5 * (1 + np.cos(np.pi * np.clip((x - throat) / 1.6, -1, 1)))
+    tree = tube(np.column_stack([x, 0 * x, 0 * x]), 0.8 - 0.62 * dip)
+    mesh = exact_surface(tree)
+    closed_and_manifold(mesh)
+    polygon = 12 * np.sin(2 * np.pi / 24)
+    for number, end in enumerate(tree.ends, start=1):
+        area = mesh.areas[mesh.cap == number].sum()
+        assert area == pytest.approx(polygon * end.radius_mm**2, rel=1e-12)
+        edges = np.sort(mesh.triangles[mesh.cap == number][:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2))
+        unique, count = np.unique(edges, axis=0, return_counts=True)
+        assert (count == 1).sum() == 24
+        wall = np.sort(mesh.triangles[mesh.cap == 0][:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2))
+        assert all((wall == edge).all(axis=1).sum() == 1 for edge in unique[count == 1])
+
+
 @pytest.fixture(scope="module")
 def left():
     stenoses = (

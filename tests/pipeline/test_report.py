@@ -99,7 +99,7 @@ def test_nothing_is_fetched(made):
 def test_size_and_figures(made):
     folder, page, _ = made
     assert len(page.text.encode()) < 5e6
-    for name in ("map", "mesh", "pull_back", "convergence"):
+    for name in ("map", "mesh", "pull_back", "convergence", "quality"):
         data = (folder / "figures" / f"{name}.png").read_bytes()
         assert data.startswith(b"\x89PNG")
 
@@ -203,6 +203,9 @@ def test_a_run_without_ledger_history_and_lesions_still_has_a_report(make_run, m
     flow = json.loads((folder / "solve" / "flow.json").read_text())
     flow["history"] = []
     (folder / "solve" / "flow.json").write_text(json.dumps(flow))
+    mesh = json.loads((folder / "mesh" / "mesh.json").read_text())
+    del mesh["quality"]["histograms"]  # of an older run
+    (folder / "mesh" / "mesh.json").write_text(json.dumps(mesh))
     ffr.run(folder, case)
     report.run(folder, case)
     text = (folder / "report.html").read_text()
@@ -210,6 +213,7 @@ def test_a_run_without_ledger_history_and_lesions_still_has_a_report(make_run, m
     assert "no history" in text
     assert "No ledger" in text
     assert not (folder / "figures" / "convergence.png").exists()
+    assert not (folder / "figures" / "quality.png").exists()
 
 
 def test_a_missing_stage_is_named(tmp_path, tube_run):
