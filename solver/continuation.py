@@ -50,7 +50,7 @@ def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: 
         state, offset = system.snapshot(), system.offset.copy()
         beyond = around(driver, goal, knob, way)
         if beyond is not None:
-            return beyond
+            return replace(beyond, branch_end=math.exp(way[-1][0]))
         system.restore(state)
         system.offset[:] = offset
     if outcome is None:

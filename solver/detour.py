@@ -30,14 +30,14 @@ from solver.steady import Goal, Outcome, SteadySolver
 log = logging.getLogger("solver")
 Array = npt.NDArray[np.float64]
 MODES = 1
-"""Modes held at most: a jet bends to two sides."""
+"""Modes held: a jet bends to one side first; holding more takes forces that are hard to let go."""
 GAIN = 30.0
 """Of the hold, in units of the force that moves its readings by one."""
-STARTS = (1.45, 2.0, 1.2)
+STARTS = (1.6, 2.1)
 """Where the hold begins, in viscosities of the branch's end: before the bend."""
 HELD_TOLERANCE = 1e-6
 HELD_STEPS, RELEASE_STEPS, HELD_LIMIT = 8, 20, 25
-LOG_STEP, LOG_STEP_MIN, LOG_STEP_MAX = 0.12, 0.02, 0.25
+LOG_STEP, LOG_STEP_MIN, LOG_STEP_MAX = 0.12, 0.02, 0.16
 RELEASE_MIN = 0.01
 """Least part of a move that would let the force go."""
 GONE, ANSWER_TOLERANCE = 0.02, 1e-5

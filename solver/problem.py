@@ -117,6 +117,10 @@ class FlowResult(_Frozen):
     thickening: float = Field(
         default=1.0, description="least factor on the viscosity with a steady state; one is real"
     )
+    branch_end: float = Field(
+        default=1.0,
+        description="factor on the viscosity at which the branch from thicker fluids ended, if it did; see the notes",
+    )
     base: float = Field(default=1.0, description="factor of an extrapolation's second state")
     captured: float = Field(
         default=0.0,

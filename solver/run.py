@@ -229,6 +229,12 @@ def _explain(found: Found) -> list[str]:
         return ", ".join(f"{name} {value:.3g}" for name, value in zip(names, values, strict=True))
 
     notes = []
+    if outcome.branch_end > 1.0:
+        notes.append(
+            f"the branch of steady states from thicker fluids ends at {outcome.branch_end:.3f} times the viscosity; "
+            "this one lies beyond its fold (solver.detour). It solves the equations on this mesh as exactly as any, "
+            "but may be unstable, so that the real jet flaps about it"
+        )
     if outcome.base > 1.0 and outcome.shift is not None:
         shift = told(outcome.shift / (system.functionals()[1][0] + scales.datum / scales.pressure))
         notes.append(
@@ -290,6 +296,7 @@ def _result(run: Run, found: Found) -> FlowResult:
         thickening=outcome.thickening,
         base=outcome.base,
         captured=outcome.captured,
+        branch_end=outcome.branch_end,
         element=run.problem.element,
         ranks=run.comm.size,
         dofs=system.space.dofs,

@@ -34,8 +34,9 @@ SETTLE_BELOW = 1e-2
 """Mean pressures are tied to their models once the residual is below this part of the first."""
 DIRECT_REUSE = 8
 """Iterations up to which exact factors of an earlier matrix are used again."""
-LEAP_FORCING, LENGTHENING = 1e-3, 1.2
-"""Of `SteadySolver.leap`: relative tolerance of its linear solves, and how much longer a step may be than the last."""
+LEAP_FORCING, LENGTHENING, BLOWN = 1e-3, 1.2, 10.0
+"""Of `SteadySolver.leap`: relative tolerance of its linear solves, how much longer a step may be than the last, and the
+residual that ends it."""
 STALL_STEPS = 18
 """Accepted steps without halving the residual after which no steady state is expected."""
 
@@ -69,6 +70,7 @@ class Outcome:
         thickening: Least factor on the viscosity for which a steady state was found; one is the real fluid.
         base: Factor of the second state of an extrapolation to the real viscosity; one without.
         captured: Strength of `terms.capturing` in the equations solved; zero without it.
+        branch_end: Factor on the viscosity at which the branch from thicker fluids ended; one where it did not.
         shift: Change of the open patches' mean pressures, dimensionless: made by the extrapolation; or, with
             ``captured``, estimated for leaving that viscosity out.
     """
@@ -80,6 +82,7 @@ class Outcome:
     thickening: float = 1.0
     base: float = 1.0
     captured: float = 0.0
+    branch_end: float = 1.0
     shift: Array | None = None
 
 
@@ -246,6 +249,8 @@ class SteadySolver:
             system.advance(self.dx, -1.0)
             system.linearise_about_state()
             r, last = system.residual(self.b), length
+            if not r < BLOWN * goal.reference:
+                break
             self._report(phase, r / goal.reference, math.inf, iterations)
             if r <= goal.tolerance * goal.reference:
                 return Outcome(True, r / goal.reference, step, "converged")
