@@ -33,7 +33,7 @@ MODES = 1
 """Modes held: a jet bends to one side first; holding more takes forces that are hard to let go."""
 GAIN = 30.0
 """Of the hold, in units of the force that moves its readings by one."""
-STARTS = (1.6, 2.1)
+STARTS = (1.9, 1.5)
 """Where the hold begins, in viscosities of the branch's end: before the bend."""
 HELD_TOLERANCE = 1e-6
 HELD_STEPS, RELEASE_STEPS, HELD_LIMIT = 8, 20, 25
