@@ -40,3 +40,7 @@ class ComputationError(RuntimeError):
 
     The message names the numbers, what was saved and where, and what to try.
     """
+
+
+class BranchEndError(ComputationError):
+    """The branch of steady states ends on this mesh above the real viscosity; the solver was asked to stop there."""

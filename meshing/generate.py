@@ -14,6 +14,7 @@ from meshing.ladder import Made, climb
 from meshing.lumen import LumenSurface
 from meshing.options import MeshOptions
 from meshing.quality import facet_areas
+from meshing.sizing import Finer
 from meshing.vessel import WALL_TAG, MeshArrays, Patch, VesselMesh, write_arrays
 
 _log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ def generate(
     options: MeshOptions,
     folder: Path,
     progress: Callable[[str], None] = _log.info,
+    finer: Finer | None = None,
 ) -> VesselMesh:
     """Mesh a lumen and write ``mesh.h5``, ``mesh.json`` and ``mesh.vtu`` [m] into a folder.
 
@@ -35,6 +37,7 @@ def generate(
         options: Sizes, order and acceptance criteria.
         folder: Created if need be.
         progress: Told in one line each what is being done.
+        finer: What is to be finer than the options say.
 
     Raises:
         InputError: The surface is not a closed oriented lumen with flat caps, or the options ask
@@ -42,7 +45,7 @@ def generate(
         ComputationError: No rung of the ladder gave an acceptable mesh.
     """
     check_surface(surface)
-    made = climb(surface, options, progress)
+    made = climb(surface, options, progress, sizes=finer or Finer())
     progress("meshing: writing mesh.h5, mesh.json, mesh.vtu")
     return write_mesh(surface, made, folder)
 

@@ -33,6 +33,7 @@ from meshing.tetra import TetraMesh, fill, predicted_cells
 from meshing.topology import Floats, Ints
 
 Progress = Callable[[str], None]
+AS_ASKED = Finer()
 _ROUNDS = 4  # a rung refines throats that lack elements at most three times
 
 
@@ -108,7 +109,7 @@ def climb(
     progress: Progress,
     rungs: tuple[Rung, ...] = RUNGS,
     limit_s: float | None = None,
-    like: Like | None = None,
+    sizes: Finer | Like = AS_ASKED,
 ) -> Made:
     """Try the rungs in order and return the first acceptable mesh.
 
@@ -118,7 +119,8 @@ def climb(
         progress: Told what is being done.
         rungs: The ladder.
         limit_s: Time limit of each foreign step [s]; by the predicted number of cells if not given.
-        like: Make the size field self-similar to this one; ``options`` are those of that mesh.
+        sizes: What is to be finer than the options say; or the mesh that this one is to be self-similar to (``options``
+            are those of that mesh).
 
     Raises:
         InputError: The sizes ask for more than ``max_cells``.
@@ -131,7 +133,7 @@ def climb(
         began = time.monotonic()
         progress(f"meshing: {rung.name}")
         try:
-            made = _Attempt(surface, wall, options, rung, limit_s, like).run()
+            made = _Attempt(surface, wall, options, rung, limit_s, sizes).run()
         except FailedError as error:
             fault = _fault(rung, error, surface)
             progress(f"meshing: {rung.name} refused: {fault.reason}")
@@ -195,12 +197,12 @@ class _Attempt:
     options: MeshOptions
     rung: Rung
     limit_s: float | None
-    like: Like | None
+    sizes: Finer | Like
 
     @property
     def scale(self) -> float:
         """Of all sizes that the options ask for."""
-        return self.like.scale if self.like else 1.0
+        return self.sizes.scale if isinstance(self.sizes, Like) else 1.0
 
     @property
     def wanted(self) -> MeshOptions:
@@ -210,7 +212,8 @@ class _Attempt:
 
     def run(self) -> Made:
         """Mesh, refining throats until they hold enough elements and their area; check; measure."""
-        finer = self.like.finer if self.like else Finer(self.rung.factor)
+        fixed = isinstance(self.sizes, Like) or self.rung.remesher.name == "none"
+        finer = self._finer()
         for _ in range(_ROUNDS):
             field = size_field(self.surface, self.wall, self.options, finer).scaled(self.scale)
             straight = self._straight(field)
@@ -220,7 +223,6 @@ class _Attempt:
             mesh = self._curved(straight)
             self._add_areas(throats, field.throats, mesh, straight.surface.patch)
             shares = [throat_share(throat, self.wanted) for throat in throats]
-            fixed = self.like is not None or self.rung.remesher.name == "none"
             if fixed or min(shares, default=1.0) >= 1.0:
                 break
             finer = _finer(finer, shares)
@@ -237,6 +239,12 @@ class _Attempt:
             quality,
             Like(finer),
         )
+
+    def _finer(self) -> Finer:
+        """The factors to begin with."""
+        if isinstance(self.sizes, Like):
+            return self.sizes.finer
+        return Finer(self.rung.factor * self.sizes.everywhere, self.sizes.throats)
 
     def _straight(self, field: SizeField) -> _Straight:
         layers = self.options.boundary_layers

@@ -61,7 +61,7 @@ def mesh_series(
             made.append(_nested(made[-1], options))
         else:
             like = Like(made[0].like.finer, series.factor ** (1 - level))
-            made.append(climb(surface, options, progress, _rungs(made[0]), like=like))
+            made.append(climb(surface, options, progress, _rungs(made[0]), sizes=like))
         meshes.append(write_mesh(surface, made[-1], target))
     rows = [_row(mesh, level) for level, mesh in enumerate(made, start=1)]
     for before, row in pairwise(rows):

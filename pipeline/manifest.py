@@ -18,6 +18,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.refine import Refinement
+
 VERSIONS_OF = ("ffr3d", "numpy", "vtk", "vmtk", "gmsh", "mmgpy", "pyvista", "fenics-dolfinx", "dolfinx-solver-real",
                "petsc4py", "mpi4py", "mpich")  # fmt: skip
 
@@ -46,6 +48,7 @@ class Manifest(BaseModel):
     machine: dict[str, str | int] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     stages: dict[str, StageRecord] = Field(default_factory=dict)
+    refinement: Refinement = Field(default_factory=Refinement)
     notice: str = "Research use only. Not a medical device."
 
     @classmethod

@@ -18,15 +18,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from meshing.errors import ComputationError, InputError
+from meshing.errors import BranchEndError, ComputationError, InputError
 from pipeline import manifest
 from pipeline.case import Case
 from pipeline.case_file import dump, input_files
 from pipeline.manifest import Manifest, StageRecord
+from pipeline.refine import Refinement, next_attempt
 
 log = logging.getLogger("ffr3d")
 
@@ -108,17 +109,54 @@ def _run(case: Case, folder: Path, start: str | None, stop: str | None) -> Manif
     ledger.name = case.name
     last = len(STAGES) if stop is None else STAGE_NAMES.index(stop) + 1
     forced = len(STAGES) if start is None else STAGE_NAMES.index(start)
-    for number, stage in enumerate(STAGES[:last]):
-        fingerprint, inputs = _fingerprint(stage, case, folder)
+    number = 0
+    while number < last:
+        stage = STAGES[number]
+        if stage.name == "mesh":
+            _keep_refinement(ledger, case, folder, forced=number >= forced)
+        fingerprint, inputs = _fingerprint(stage, case, folder, ledger.refinement)
         if number < forced and ledger.fresh(stage.name, fingerprint, folder):
             log.info("%-8s unchanged, skipped", stage.name)
+            number += 1
             continue
         ledger.stages.pop(stage.name, None)
         ledger.save(folder)
         _prepare(folder / stage.name, fingerprint, wipe=number >= forced)
-        ledger.stages[stage.name] = _execute(stage, folder, fingerprint, inputs)
+        try:
+            ledger.stages[stage.name] = _execute(stage, folder, fingerprint, inputs)
+            number += 1
+        except (ComputationError, InputError) as error:
+            number = _another_mesh(error, stage, ledger, folder)
+            forced = len(STAGES)
         ledger.save(folder)
     return ledger
+
+
+def _keep_refinement(ledger: Manifest, case: Case, folder: Path, *, forced: bool) -> None:
+    """Forget what was tried with another anatomy or other choices."""
+    choices = {**_sections("mesh")(case), **_solve_choices(case)}
+    basis = manifest.fingerprint(choices, [manifest.sha256(folder / name) for name in ANATOMY])
+    if forced or ledger.refinement.basis != basis:
+        ledger.refinement = Refinement(basis=basis)
+
+
+def _another_mesh(error: Exception, stage: Stage, ledger: Manifest, folder: Path) -> int:
+    """Go back to the mesh stage where a finer mesh, or the one before, may help; return its number.
+
+    Raises:
+        Exception: The error, where neither can.
+    """
+    tried = ledger.refinement
+    if isinstance(error, BranchEndError):
+        attempt = next_attempt(folder, tried.finer)
+        tried.attempts.append(attempt)
+        log.info("%-8s the steady branch ends on this mesh: a finer one follows", stage.name)
+    elif tried.attempts and not tried.withdrawn and stage.name in ("mesh", "solve"):
+        tried.withdrawn = str(error)
+        log.info("%-8s failed on the finer mesh, back to the one before: %s", stage.name, error)
+    else:
+        raise error
+    return STAGE_NAMES.index("mesh")
 
 
 @contextmanager
@@ -137,11 +175,16 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _fingerprint(stage: Stage, case: Case, folder: Path) -> tuple[str, dict[str, str]]:
+def _fingerprint(
+    stage: Stage, case: Case, folder: Path, refinement: Refinement
+) -> tuple[str, dict[str, str]]:
     inputs = {name: manifest.sha256(folder / name) for name in stage.inputs}
     if stage.name == "surface":
         inputs |= {str(file): manifest.sha256(file) for file in input_files(case).values()}
-    return manifest.fingerprint(stage.choices(case), inputs.values()), inputs
+    choices = stage.choices(case)
+    if stage.name == "mesh" and refinement.attempts:
+        choices["finer"] = asdict(refinement.finer)
+    return manifest.fingerprint(choices, inputs.values()), inputs
 
 
 def _prepare(folder: Path, fingerprint: str, *, wipe: bool) -> None:
@@ -196,6 +239,8 @@ def _failure(stage: str, status: int, error_file: Path) -> Exception:
         error_file.unlink()
         if error["kind"] == "input":
             return InputError(**error["fields"])
+        if error["kind"] == "branch end":
+            return BranchEndError(error["message"])
         return ComputationError(error["message"])
     cause = (
         f"with exit status {status}" if status >= 0 else f"by signal {signal.Signals(-status).name}"

@@ -14,9 +14,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from meshing.errors import ComputationError, InputError
+from meshing.errors import BranchEndError, ComputationError, InputError
 from pipeline.case import Case
 from pipeline.case_file import load
+from pipeline.manifest import Manifest
 
 log = logging.getLogger("ffr3d")
 
@@ -46,7 +47,8 @@ def mesh(folder: Path, case: Case) -> None:
     picture.unlink(missing_ok=True)
     lumen = to_lumen(folder / "anatomy")
     try:
-        generate(lumen, case.mesh, folder / "mesh", _progress("mesh"))
+        finer = Manifest.open(folder).refinement.finer
+        generate(lumen, case.mesh, folder / "mesh", _progress("mesh"), finer)
     except NoMeshError as error:
         from pipeline.report.faults import draw
 
@@ -64,6 +66,8 @@ def solve(folder: Path, case: Case) -> None:
     problem, record = flow_problem(
         case, Anatomy.load(folder / "anatomy" / "anatomy.json"), Path("../mesh/mesh.json")
     )
+    finer_can_follow = Manifest.open(folder).refinement.goes_on(case.solver.refinements)
+    problem = problem.model_copy(update={"stop_at_branch_end": finer_can_follow})
     problem.save(target / "problem.json")
     (target / "physiology.json").write_text(json.dumps(record, indent=2))
     ranks = case.solver.ranks or physical_cores()
@@ -73,6 +77,8 @@ def solve(folder: Path, case: Case) -> None:
         preexec_fn=die_with_parent,
         check=False,
     ).returncode
+    if status == 3:
+        raise BranchEndError("the branch of steady states ends on this mesh")
     if status == 2:
         raise InputError(
             file=target / "problem.json",
@@ -161,6 +167,11 @@ def main(name: str, folder: Path) -> int:
         fields = {k: getattr(error, k) for k in ("file", "field", "wanted", "got", "remedy")}
         (folder / "error.json").write_text(json.dumps({"kind": "input", "fields": fields}))
         return 2
+    except BranchEndError as error:
+        (folder / "error.json").write_text(
+            json.dumps({"kind": "branch end", "message": str(error)})
+        )
+        return 3
     except ComputationError as error:
         (folder / "error.json").write_text(
             json.dumps({"kind": "computation", "message": str(error)})

@@ -7,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from meshing.errors import ComputationError, InputError
+from meshing.errors import BranchEndError, ComputationError, InputError
 from solver.problem import FlowProblem
 
 log = logging.getLogger("solver")
@@ -35,7 +35,7 @@ def _log_on_root(rank: int) -> None:
 
 
 def main() -> int:
-    """Run; return the exit status: 0 done, 1 no result, 2 bad input."""
+    """Run; return the exit status: 0 done, 1 no result, 2 bad input, 3 stopped at the end of the steady branch."""
     arguments = _arguments()
     from solver.engine import MPI
     from solver.parallel import abort_on_error, on_root
@@ -51,6 +51,9 @@ def main() -> int:
         if comm.rank == 0:
             sys.stderr.write(f"error: {error}\n")
         return 2
+    except BranchEndError as end:
+        log.info("%s", end)
+        return 3
     except ComputationError as error:
         if comm.rank == 0:
             sys.stderr.write(f"error: {error}\n")

@@ -43,9 +43,13 @@ def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: 
     system, knob = driver.system, Knob(f"{phase}{VISCOSITY}", driver.system.thicken)
     way = follow(driver, goal, knob, factor, 1.0)
     known = list(way)
+    if goal.stop_at_branch_end and way[-1][0] > 0.0:
+        return _stopped(way)
     outcome = _exact(driver, goal, knob, known, math.log(MAX_THICKENING))
     if outcome is not None and known[-1][0] == 0.0:
         return outcome
+    if goal.stop_at_branch_end:
+        return _stopped(known)
     if not system.capturing:
         state, offset = system.snapshot(), system.offset.copy()
         beyond = around(driver, goal, knob, way)
@@ -61,6 +65,13 @@ def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: 
     reason = f"no steady state was found below {math.exp(here):.3f} times the viscosity"
     near = replace(outcome, reason=reason, thickening=math.exp(here))
     return extrapolate(driver, goal, knob, known, near)
+
+
+def _stopped(known: Known) -> Outcome:
+    """The end of a branch where no more than that is wanted."""
+    end = math.exp(known[-1][0])
+    reason = f"the steady branch ends at {end:.3f} times the viscosity"
+    return Outcome(False, math.inf, 0, reason, thickening=end)
 
 
 def extrapolate(

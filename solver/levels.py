@@ -100,7 +100,9 @@ class Search:
             outcome = self._linear(driver) if coarse is None else self._quadratic(driver, coarse)
         average = None
         real = outcome.thickening == 1.0 and outcome.captured == 0.0
-        if not outcome.converged or (self.problem.steady.unsteady == "average" and not real):
+        stopped = not real and self.problem.stop_at_branch_end
+        marched = not real and self.problem.steady.unsteady == "average"
+        if not stopped and (marched or not outcome.converged):
             outcome, average = self._march(driver, outcome)
         self._finish(driver)
         if coarse is not None:
@@ -121,7 +123,8 @@ class Search:
         return SteadySolver(system, linear, self.progress, None if direct else coarse)
 
     def _goal(self, reference: float) -> Goal:
-        return Goal(reference, self.problem.steady.tolerance, self.problem.steady.max_steps)
+        options, stop = self.problem.steady, self.problem.stop_at_branch_end
+        return Goal(reference, options.tolerance, options.max_steps, stop_at_branch_end=stop)
 
     def _restarted(self, driver: SteadySolver) -> Outcome | None:
         """Newton's method from the restart state; None where there is none, or it does not converge."""
@@ -213,6 +216,10 @@ def _climb_down(driver: SteadySolver, goal: Goal, element: str) -> Outcome:
         outcome = driver.run(rough, f"{element} nu*{THICK:.3f}", THICK_CFL)
     if outcome.converged:
         outcome = continue_in_viscosity(driver, goal, element, THICK)
+    elif goal.stop_at_branch_end:
+        return replace(outcome, thickening=THICK)
+    if goal.stop_at_branch_end:
+        return outcome
     if not outcome.converged and system.space.equal_order:
         system.restore(start)
         outcome = _capture(driver, goal, element)

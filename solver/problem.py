@@ -62,6 +62,10 @@ class FlowProblem(_Frozen):
         default=0.5, ge=0, le=1, description="backflow stabilisation, on open faces"
     )
     steady: SteadyOptions = SteadyOptions()
+    stop_at_branch_end: bool = Field(
+        default=False,
+        description="where the steady branch ends above the real viscosity, write `BranchEnd` and stop",
+    )
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -93,6 +97,25 @@ class PatchFlow(_Frozen):
     p: float = Field(description="mean pressure over the patch [Pa]")
     area: float = Field(description="[m^2]")
     residual: float = Field(default=0.0, description="|p - p0 - R Q| of the outlet model [Pa]")
+
+
+class BranchEnd(_Frozen):
+    """Where the steady branch from thicker fluids ended on a mesh; ``branch_end.json``."""
+
+    factor: float = Field(description="on the viscosity, of the last state")
+    outflow: dict[str, float] = Field(description="of that state, by outlet [m^3 s^-1]")
+    cells: int
+    steps: int
+    seconds: float = Field(description="wall time")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read ``branch_end.json``."""
+        return cls.model_validate_json(path.read_text())
+
+    def save(self, path: Path) -> None:
+        """Write ``branch_end.json``."""
+        path.write_text(self.model_dump_json(indent=2))
 
 
 class FlowResult(_Frozen):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from meshing.errors import ComputationError, InputError
+from meshing.errors import BranchEndError, ComputationError, InputError
 from meshing.vessel import MeshArrays, VesselMesh
 from solver.engine import MPI
 from solver.io import fields as field_file
@@ -21,7 +21,7 @@ from solver.io import mesh as mesh_file
 from solver.io import state as state_file
 from solver.levels import Found, Search
 from solver.parallel import on_root, peak_memory
-from solver.problem import FlowProblem, FlowResult, PatchFlow, Status
+from solver.problem import BranchEnd, FlowProblem, FlowResult, PatchFlow, Status
 from solver.progress import Progress
 from solver.scales import Scales, choose
 from solver.steady import Outcome
@@ -79,6 +79,7 @@ def solve(
 
     Raises:
         InputError: The problem or the mesh is at fault.
+        BranchEndError: ``stop_at_branch_end``; ``branch_end.json`` is in ``output``.
         ComputationError: No result; the last good state and the history are in ``output``.
     """
     run = Run(problem, comm or MPI.COMM_WORLD, output, restart)
@@ -93,6 +94,8 @@ def solve(
             found = Search(problem, mesh, scales, run.progress, _saved_state(run)).run()
         run.seconds |= {f"solve: {phase}": value for phase, value in found.seconds.items()}
         system = found.system
+        if problem.stop_at_branch_end and found.outcome.thickening > 1.0:
+            _stop(run, found)
         if not found.outcome.converged:
             _give_up(run, system, found.outcome)
         with run.timed("write"):
@@ -184,6 +187,30 @@ def _saved_state(run: Run) -> dict[str, Any] | None:
     if state is not None:
         run.notes.append("started from a saved state")
     return state
+
+
+def _stop(run: Run, found: Found) -> None:
+    """Write where the branch ended and raise.
+
+    Raises:
+        BranchEndError: Always.
+    """
+    system, outcome = found.system, found.outcome
+    flow, _ = system.functionals()
+    outflow = {
+        name: float(Q * system.scales.flow)
+        for name, Q in zip(system.openings.names, flow, strict=True)
+        if name != system.inlet
+    }
+    if run.output is not None and run.comm.rank == 0:
+        BranchEnd(
+            factor=outcome.thickening,
+            outflow=outflow,
+            cells=system.mesh.cells,
+            steps=len(run.progress.rows),
+            seconds=round(run.seconds["solve"], 3),
+        ).save(run.output / "branch_end.json")
+    raise BranchEndError(outcome.reason)
 
 
 def _give_up(run: Run, system: FlowSystem, outcome: Outcome) -> None:

@@ -50,12 +50,14 @@ class Goal:
         tolerance: Relative residual to reach.
         max_steps: Give up after so many steps.
         settle: Tie mean pressures to the models and require mass balance, too.
+        stop_at_branch_end: Where a continuation ends early, look no further.
     """
 
     reference: float
     tolerance: float
     max_steps: int
     settle: bool = True
+    stop_at_branch_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)

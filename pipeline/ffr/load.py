@@ -15,7 +15,9 @@ import numpy.typing as npt
 from meshing.errors import ComputationError
 from meshing.vessel import MeshArrays, VesselMesh
 from pipeline.anatomy.types import Anatomy, Centerline
+from pipeline.manifest import Manifest
 from pipeline.physiology import MMHG
+from pipeline.refine import Refinement
 from solver.problem import FlowProblem, FlowResult
 
 
@@ -35,6 +37,7 @@ class Solution:
         problem: What was solved (SI).
         result: What came out (SI).
         physiology: The record of `pipeline.physiology.flow_problem`.
+        refinement: Meshes that were too coarse before this one.
     """
 
     anatomy: Anatomy
@@ -48,6 +51,7 @@ class Solution:
     problem: FlowProblem
     result: FlowResult
     physiology: dict[str, Any]
+    refinement: Refinement
 
 
 def load(run_folder: Path) -> Solution:
@@ -78,6 +82,7 @@ def load(run_folder: Path) -> Solution:
         problem=FlowProblem.load(run_folder / "solve" / "problem.json"),
         result=FlowResult.load(run_folder / "solve" / "flow.json"),
         physiology=json.loads((run_folder / "solve" / "physiology.json").read_text()),
+        refinement=Manifest.open(run_folder).refinement,
     )
 
 

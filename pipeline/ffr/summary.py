@@ -121,6 +121,7 @@ def notes(solution: Solution, ref: dict[str, Any]) -> list[str]:
     found = [
         *solution.anatomy.notes,
         *solution.physiology.get("notes", []),
+        *solution.refinement.notes(),
         *solution.result.notes,
     ]
     if solution.result.status == "time-averaged":

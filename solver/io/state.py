@@ -25,7 +25,7 @@ Keys = npt.NDArray[np.int64]
 
 def fingerprint(problem: FlowProblem) -> str:
     """Hash of everything that decides the answer: problem (not how it is sought) and mesh."""
-    told = problem.model_dump_json(exclude={"mesh", "steady", "element"})
+    told = problem.model_dump_json(exclude={"mesh", "steady", "element", "stop_at_branch_end"})
     digest = hashlib.sha256(told.encode())
     for path in (problem.mesh, problem.mesh.with_suffix(".h5")):
         if path.exists():

@@ -11,6 +11,7 @@ from meshing.errors import ComputationError, InputError
 from meshing.generate import generate
 from meshing.jacobian import jacobian_bounds
 from meshing.options import MeshOptions
+from meshing.sizing import Finer
 from meshing.topology import boundary_facets
 from meshing.vessel import VesselMesh
 
@@ -107,6 +108,15 @@ def test_a_throat_holds_the_elements_asked_for(shapes, mesh_folder):
     )  # an independent count: first edges of the cells within 0.3 mm of the plane of the throat
     near = np.abs(arrays.points[arrays.cells[:, :4]].mean(axis=1)[:, 2] - 8e-3) < 0.3e-3
     assert 1.2e-3 / edges[near].mean() > 7.5
+
+
+def test_a_throat_can_be_made_finer_than_the_options_say(shapes, mesh_folder):
+    plain = generate(shapes["stenosis"](), MeshOptions(), mesh_folder)
+    fine = generate(shapes["stenosis"](), MeshOptions(), mesh_folder, finer=Finer(1.0, (0.5,)))
+    (before,), (after,) = plain.quality["throats"], fine.quality["throats"]
+    assert before["across"] >= 6
+    assert after["across"] / before["across"] == pytest.approx(2.0, abs=0.3)
+    assert fine.quality["cells"] > 1.5 * plain.quality["cells"]
 
 
 def test_a_bent_tube(shapes, mesh_folder):

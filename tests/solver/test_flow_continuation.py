@@ -6,14 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from meshing.errors import BranchEndError
+from solver import continuation, levels
 from solver.continuation import continue_in_viscosity, extrapolate
 from solver.engine import MPI
 from solver.follow import Knob, follow
 from solver.io import mesh as mesh_file
 from solver.linear import LinearOptions
 from solver.march import march
-from solver.problem import FlowProblem
+from solver.problem import BranchEnd, FlowProblem
 from solver.progress import Progress
+from solver.run import solve
 from solver.scales import choose
 from solver.steady import Goal, SteadySolver
 from solver.system import FlowSystem
@@ -22,12 +25,10 @@ END = 1.3
 """Factor on the viscosity at which the way down ends in these tests."""
 
 
-@pytest.fixture
-def thick(fork):
-    """A solver at the steady state of three times the viscosity, and its goal."""
-    problem = FlowProblem.model_validate(
+def _problem(mesh):
+    return FlowProblem.model_validate(
         {
-            "mesh": str(fork),
+            "mesh": str(mesh),
             "element": "P1-P1",
             "rheology": {"kind": "newtonian", "viscosity": 3.5e-3},
             "inlet": {"kind": "pressure", "p": 12_000.0},
@@ -37,6 +38,12 @@ def thick(fork):
             },
         }
     )
+
+
+@pytest.fixture
+def thick(fork):
+    """A solver at the steady state of three times the viscosity, and its goal."""
+    problem = _problem(fork)
     vessel, _ = mesh_file.read(problem.mesh)
     scales = choose(problem, vessel.inlets[0].area, 0.03)
     mesh = mesh_file.load(MPI.COMM_SELF, problem.mesh, scales.length)
@@ -82,6 +89,39 @@ def test_a_branch_that_ends_early_is_extrapolated(thick):
     assert real.converged
     missed = np.abs(at_end - _pressures(system)).max()
     assert np.abs(extrapolated - _pressures(system)).max() < 0.25 * missed
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_branch_that_ends_early_can_end_the_search(thick, monkeypatch, asked):
+    driver, goal = thick
+
+    def to_the_end(driver, goal, knob, start, end):
+        return follow(driver, goal, knob, start, max(end, END))
+
+    monkeypatch.setattr(continuation, "follow", to_the_end)
+    monkeypatch.setattr(continuation, "around", lambda *_: None)
+    goal = replace(goal, stop_at_branch_end=asked)
+    outcome = continue_in_viscosity(driver, goal, "P1-P1", 3.0)
+    assert outcome.converged is not asked
+    assert outcome.thickening == pytest.approx(END)
+    assert (outcome.base > 1.0) is not asked  # extrapolated where it was not asked to stop
+
+
+def test_the_end_of_the_branch_is_written_and_told(fork, tmp_path, monkeypatch):
+    def to_the_end(driver, goal, knob, start, end):
+        return follow(driver, goal, knob, start, max(end, END))
+
+    monkeypatch.setattr(continuation, "follow", to_the_end)
+    monkeypatch.setattr(levels, "follow", to_the_end)
+    given = _problem(fork).model_copy(update={"stop_at_branch_end": True})
+    with pytest.raises(BranchEndError, match=r"ends at 1\.300 times the viscosity"):
+        solve(given, MPI.COMM_SELF, tmp_path)
+    end = BranchEnd.load(tmp_path / "branch_end.json")
+    assert end.factor == pytest.approx(END)
+    assert set(end.outflow) == {"out0", "out1"}
+    free = 12_000 / 6e9 + 12_000 / 9e9  # without any resistance of the fork
+    assert 0.5 * free < sum(end.outflow.values()) < free
+    assert not (tmp_path / "flow.json").exists()
 
 
 def test_without_a_second_state_the_last_one_stays(thick):
