@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -34,6 +35,8 @@ from meshing.topology import Floats, Ints
 
 Progress = Callable[[str], None]
 AS_ASKED = Finer()
+FAILURES = (FailedError, ArithmeticError, LookupError, TypeError, ValueError)
+_log = logging.getLogger(__name__)
 _ROUNDS = 4  # a rung refines throats that lack elements at most three times
 
 
@@ -134,7 +137,8 @@ def climb(
         progress(f"meshing: {rung.name}")
         try:
             made = _Attempt(surface, wall, options, rung, limit_s, sizes).run()
-        except FailedError as error:
+        except FAILURES as failure:
+            error = _as_failed(failure)
             fault = _fault(rung, error, surface)
             progress(f"meshing: {rung.name} refused: {fault.reason}")
             history.append({"rung": rung.name, "outcome": "refused", "reason": fault.reason})
@@ -152,6 +156,22 @@ def climb(
         }
         return replace(made, quality=quality)
     raise no_mesh(*zip(*failed, strict=True))
+
+
+def _as_failed(error: Exception) -> FailedError:
+    """What ended a rung; a fault of the program, too, ends its rung only, and is told as such.
+
+    Raises:
+        InputError: It was one.
+    """
+    if isinstance(error, InputError):
+        raise error
+    if isinstance(error, FailedError):
+        return error
+    _log.debug("a rung ended in a fault of the program", exc_info=error)
+    return FailedError(
+        f"{type(error).__name__}: {error}", None, "please report it, with the surface"
+    )
 
 
 def _fault(rung: Rung, error: FailedError, surface: LumenSurface) -> Fault:

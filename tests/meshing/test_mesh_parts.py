@@ -323,6 +323,25 @@ def test_area_of_a_degenerate_triangle_is_zero():
     assert not normal.any()
 
 
+def test_a_fault_of_the_program_ends_its_rung_only(shapes, monkeypatch):
+    from meshing import ladder
+
+    real, calls = ladder.remesh, []
+
+    def faulty(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise IndexError("index 7 is out of bounds")
+        return real(*arguments)
+
+    monkeypatch.setattr(ladder, "remesh", faulty)
+    made = climb(shapes["tube"](), MeshOptions(), lambda _: None)
+    first, second = made.quality["rungs"]
+    assert first["outcome"] == "refused"
+    assert "IndexError: index 7 is out of bounds" in first["reason"]
+    assert second["outcome"] == "used"
+
+
 def test_the_area_of_a_throat_is_measured_on_wall_and_mesh(shapes):
     surface = shapes["stenosis"](sides=32, rings=160)
     throats = find_throats(surface.centerline, surface.radius, surface.upstream)
@@ -356,7 +375,13 @@ def test_the_area_of_a_throat_is_measured_on_wall_and_mesh(shapes):
 def test_lost_volume_or_a_narrowed_throat_is_refused(quality, says):
     with pytest.raises(RefusedError, match=says):
         accept_shape(quality, MeshOptions())
-    accept_shape(quality, MeshOptions(order=1))  # straight meshes lose more, knowingly
+    straight = MeshOptions(order=1)  # loses more, knowingly, but not without bound
+    accept_shape(quality, straight)
+    with pytest.raises(RefusedError, match=r"volume off by -6.00%, more than 5.00%"):
+        accept_shape({"volume_error": -0.06, "throats": []}, straight)
+    accept_shape(
+        {"volume_error": -0.06, "throats": []}, MeshOptions(order=1, elements_per_diameter=4)
+    )
 
 
 def test_a_second_body_and_a_pinched_vertex_are_refused(shapes):
