@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from meshing.background import Background
 from meshing.check import check_surface
 from meshing.export import write_vtu
 from meshing.ladder import Made, climb
@@ -26,7 +27,7 @@ def generate(
     options: MeshOptions,
     folder: Path,
     progress: Callable[[str], None] = _log.info,
-    finer: Finer | None = None,
+    sizes: Finer | Background | None = None,
 ) -> VesselMesh:
     """Mesh a lumen and write ``mesh.h5``, ``mesh.json`` and ``mesh.vtu`` [m] into a folder.
 
@@ -37,7 +38,7 @@ def generate(
         options: Sizes, order and acceptance criteria.
         folder: Created if need be.
         progress: Told in one line each what is being done.
-        finer: What is to be finer than the options say.
+        sizes: What is to be finer than the options say, or sizes from a solution.
 
     Raises:
         InputError: The surface is not a closed oriented lumen with flat caps, or the options ask
@@ -45,7 +46,7 @@ def generate(
         ComputationError: No rung of the ladder gave an acceptable mesh.
     """
     check_surface(surface)
-    made = climb(surface, options, progress, sizes=finer or Finer())
+    made = climb(surface, options, progress, sizes=sizes or Finer())
     progress("meshing: writing mesh.h5, mesh.json, mesh.vtu")
     return write_mesh(surface, made, folder)
 

@@ -13,7 +13,8 @@ _ALGORITHM = {"delaunay": 1, "hxt": 10}
 def fill(given: Arrays) -> Arrays:
     """Fill a surface; its vertices keep their numbers, new ones follow.
 
-    In: ``points`` (n, 3), ``triangles`` (m, 3), ``algorithm`` ("hxt", "delaunay"), ``netgen`` (bool).
+    In: ``points`` (n, 3), ``triangles`` (m, 3), ``algorithm`` ("hxt", "delaunay"), ``netgen`` (bool); and, where sizes
+    inside are given, ``background_points`` (k, 3), ``background_tetrahedra`` (j, 4), ``background_size`` (k,).
     Out: ``points``, ``tetrahedra`` (k, 4), positively oriented.
     """
     import gmsh
@@ -34,6 +35,8 @@ def fill(given: Arrays) -> Arrays:
     for name, value in options.items():
         gmsh.option.setNumber(name, value)
     _surface(gmsh, points, triangles)
+    if "background_size" in given:
+        _background(gmsh, given)
     gmsh.model.mesh.generate(3)
     tags, coordinates, _ = gmsh.model.mesh.getNodes()
     kind, _, nodes = gmsh.model.mesh.getElements(3)
@@ -50,6 +53,18 @@ def _surface(gmsh: Any, points: Any, triangles: Any) -> None:  # noqa: ANN401
     gmsh.model.geo.addSurfaceLoop([1], 1)
     gmsh.model.geo.addVolume([1], 1)
     gmsh.model.geo.synchronize()
+
+
+def _background(gmsh: Any, given: Arrays) -> None:  # noqa: ANN401
+    """Sizes inside are at most those of a view, which is linear on tetrahedra."""
+    tetrahedra = given["background_tetrahedra"]
+    corners = given["background_points"][tetrahedra].transpose(0, 2, 1).reshape(-1, 12)
+    rows = np.concatenate([corners, given["background_size"][tetrahedra]], axis=1)
+    view = gmsh.view.add("size")
+    gmsh.view.addListData(view, "SS", len(rows), rows.ravel())
+    field = gmsh.model.mesh.field.add("PostView")
+    gmsh.model.mesh.field.setNumber(field, "ViewTag", view)
+    gmsh.model.mesh.field.setAsBackgroundMesh(field)
 
 
 def _numbered(points: Any, tags: Any, coordinates: Any, nodes: Any) -> Arrays:  # noqa: ANN401

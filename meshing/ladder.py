@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from meshing.accept import RefusedError, accept, accept_shape, throat_share
+from meshing.background import Background
 from meshing.boundary_layer import join, layer_report, make_layers
 from meshing.crossing import crossing_triangles
 from meshing.curve import CurvedMesh, curve
@@ -106,13 +107,16 @@ class Like:
     scale: float = 1.0
 
 
+Sizes = Finer | Background | Like
+
+
 def climb(
     surface: LumenSurface,
     options: MeshOptions,
     progress: Progress,
     rungs: tuple[Rung, ...] = RUNGS,
     limit_s: float | None = None,
-    sizes: Finer | Like = AS_ASKED,
+    sizes: Sizes = AS_ASKED,
 ) -> Made:
     """Try the rungs in order and return the first acceptable mesh.
 
@@ -122,8 +126,8 @@ def climb(
         progress: Told what is being done.
         rungs: The ladder.
         limit_s: Time limit of each foreign step [s]; by the predicted number of cells if not given.
-        sizes: What is to be finer than the options say; or the mesh that this one is to be self-similar to (``options``
-            are those of that mesh).
+        sizes: What is to be finer than the options say; or sizes from a solution; or the mesh that this one is to be
+            self-similar to (``options`` are those of that mesh).
 
     Raises:
         InputError: The sizes ask for more than ``max_cells``.
@@ -217,12 +221,17 @@ class _Attempt:
     options: MeshOptions
     rung: Rung
     limit_s: float | None
-    sizes: Finer | Like
+    sizes: Sizes
 
     @property
     def scale(self) -> float:
         """Of all sizes that the options ask for."""
         return self.sizes.scale if isinstance(self.sizes, Like) else 1.0
+
+    @property
+    def background(self) -> Background | None:
+        """Sizes from a solution."""
+        return self.sizes if isinstance(self.sizes, Background) else None
 
     @property
     def wanted(self) -> MeshOptions:
@@ -235,7 +244,9 @@ class _Attempt:
         fixed = isinstance(self.sizes, Like) or self.rung.remesher.name == "none"
         finer = self._finer()
         for _ in range(_ROUNDS):
-            field = size_field(self.surface, self.wall, self.options, finer).scaled(self.scale)
+            field = size_field(
+                self.surface, self.wall, self.options, finer, self.background
+            ).scaled(self.scale)
             straight = self._straight(field)
             throats = elements_across_throats(
                 straight.mesh.points, straight.mesh.tetrahedra, field.throats
@@ -264,20 +275,24 @@ class _Attempt:
         """The factors to begin with."""
         if isinstance(self.sizes, Like):
             return self.sizes.finer
+        if isinstance(self.sizes, Background):
+            return Finer(self.rung.factor)
         return Finer(self.rung.factor * self.sizes.everywhere, self.sizes.throats)
 
     def _straight(self, field: SizeField) -> _Straight:
         layers = self.options.boundary_layers
         predicted = predicted_cells(self.surface.points, self.surface.triangles, field, layers)
+        if self.background is not None:
+            predicted = max(predicted, int(self.background.predicted_cells()))
         _refuse_large(predicted, self.wanted, self.rung, self.surface, field)
         limit_s = self.limit_s or 60 + 1e-3 * predicted
         surface = remesh(self.surface, self.wall, field, self.rung.remesher, limit_s)
         if not layers:
-            mesh = fill(surface, self.rung.algorithm, self.rung.netgen, limit_s)
+            mesh = fill(surface, self.rung.algorithm, self.rung.netgen, limit_s, self.background)
             return _Straight(surface, mesh, None, {"predicted_cells": predicted})
         radius = field.radius[nearest_vertices(self.surface.points, surface.points)]
         offset = make_layers(surface, self.wall, radius, layers, self.options.boundary_layer_growth)
-        core = fill(offset.core, self.rung.algorithm, self.rung.netgen, limit_s)
+        core = fill(offset.core, self.rung.algorithm, self.rung.netgen, limit_s, self.background)
         joined = join(surface, offset, core)
         notes = {"predicted_cells": predicted, "boundary_layers": layer_report(offset, surface)}
         return _Straight(joined.surface, joined.mesh, joined.copies, notes)

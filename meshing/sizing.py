@@ -8,6 +8,7 @@ import numpy as np
 from scipy.signal import find_peaks
 from scipy.spatial import cKDTree
 
+from meshing.background import Background
 from meshing.lumen import LumenSurface
 from meshing.options import MeshOptions
 from meshing.smooth_wall import SmoothWall
@@ -19,6 +20,7 @@ _REACH = 1.4  # wall nearer to a throat's centre than so many of its radii has t
 _CURVATURE_FLOOR = 0.4  # curvature refines to this share of the size from the radius at most
 _PROMINENCE = 0.20  # a narrowing is deeper than this share of its own radius on both sides
 _CELL = 1.45  # mean edge of the cells over the target edge of the surface, in a throat
+_LEAST_ACROSS = 3.0  # elements a diameter, whatever a background says
 _AROUND = 1.2  # the throat is where the radius stays below this multiple of its minimum
 
 
@@ -67,7 +69,11 @@ class SizeField:
 
 
 def size_field(
-    surface: LumenSurface, wall: SmoothWall, options: MeshOptions, finer: Finer
+    surface: LumenSurface,
+    wall: SmoothWall,
+    options: MeshOptions,
+    finer: Finer,
+    background: Background | None = None,
 ) -> SizeField:
     """Compute the target edge lengths on the vertices of a surface.
 
@@ -76,12 +82,17 @@ def size_field(
         wall: Its smooth wall (for curvature).
         options: Elements a diameter and across throats, gradation.
         finer: What makes it finer than the options say.
+        background: Sizes that take the place of those by elements a diameter, and behind throats.
     """
     throats = find_throats(surface.centerline, surface.radius, surface.upstream)
-    wanted = centerline_sizes(surface, throats, options, finer)
-    wanted = limit_growth(surface.centerline, surface.upstream, wanted, options.jet_growth)
     nearest = nearest_ball(surface.centerline, surface.radius, surface.points)
-    size = wanted[nearest]
+    if background is None:
+        wanted = centerline_sizes(surface, throats, options, finer)
+        wanted = limit_growth(surface.centerline, surface.upstream, wanted, options.jet_growth)
+        size = wanted[nearest]
+    else:
+        size = background.size[nearest_vertices(background.points, surface.points)]
+        size = np.minimum(size, 2 * surface.radius[nearest] / _LEAST_ACROSS)
     curvature = wall.curvature(_SCALE * size)
     curved = _TURN / np.where(curvature > 0, curvature, _TURN / size)
     size = np.minimum(size, np.maximum(curved, _CURVATURE_FLOOR * size)) * finer.everywhere

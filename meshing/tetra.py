@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from meshing.background import CELLS_PER_VOLUME, Background
 from meshing.faults import at_triangles
 from meshing.sizing import SizeField
 from meshing.surface_mesh import SurfaceMesh
 from meshing.topology import Floats, Ints, boundary_facets, triangle_areas
 from meshing.worker import StepFailedError, call
-
-CELLS_PER_VOLUME = 4.2  # tetrahedra per h^3, measured on tubes and on a coronary tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,13 @@ class TetraMesh:
     tetrahedra: Ints
 
 
-def fill(surface: SurfaceMesh, algorithm: str, netgen: bool, limit_s: float) -> TetraMesh:
+def fill(
+    surface: SurfaceMesh,
+    algorithm: str,
+    netgen: bool,
+    limit_s: float,
+    background: Background | None = None,
+) -> TetraMesh:
     """Fill a closed surface by Gmsh.
 
     Args:
@@ -36,20 +41,22 @@ def fill(surface: SurfaceMesh, algorithm: str, netgen: bool, limit_s: float) -> 
         algorithm: ``"hxt"`` or ``"delaunay"``.
         netgen: Optimise with Netgen too.
         limit_s: Time limit [s].
+        background: Largest sizes inside; without, they come from the surface alone.
 
     Raises:
         StepFailedError: Gmsh failed, crashed, ran past the limit, or changed the boundary.
     """
-    out = call(
-        "gmsh",
-        {
-            "points": surface.points,
-            "triangles": surface.triangles,
-            "algorithm": algorithm,
-            "netgen": netgen,
-        },
-        limit_s,
-    )
+    given = {
+        "points": surface.points,
+        "triangles": surface.triangles,
+        "algorithm": algorithm,
+        "netgen": netgen,
+    }
+    if background is not None:
+        given["background_points"] = background.points
+        given["background_tetrahedra"] = background.tetrahedra
+        given["background_size"] = background.size
+    out = call("gmsh", given, limit_s)
     mesh = TetraMesh(out["points"], out["tetrahedra"])
     facets, _ = boundary_facets(mesh.tetrahedra)
     if not same_triangles(facets, surface.triangles):

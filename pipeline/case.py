@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from meshing.options import MeshOptions
+from pipeline.refine import Adapt
 from solver.problem import Element, SteadyOptions
 
 Point = tuple[float, float, float]
@@ -207,12 +208,6 @@ class SolverOptions(Section):
     element: Element = Field(
         default="P2-P2", description="P2-P2 reference, P1-P1 preview, P2-P1 cross-check"
     )
-    refinements: int = Field(
-        default=1,
-        ge=0,
-        le=3,
-        description="how often the mesh is made twice as fine at the strongest jets where no steady jet is found on it",
-    )
     ranks: int | None = Field(
         default=None, ge=1, le=1024, description="MPI ranks; all physical cores if absent"
     )
@@ -238,4 +233,5 @@ class Case(Section):
     inlet: Inlet = Inlet()
     blood: Blood = Blood()
     solver: SolverOptions = SolverOptions()
+    adapt: Adapt = Adapt()
     report: Report = Report()

@@ -1,51 +1,65 @@
-r"""A finer mesh where the solver found no steady jet: which throats, and what has been tried.
+r"""Going back for a better mesh: from the solution on the one before (`pipeline.adapt`).
 
-Behind a throat that the mesh does not resolve, the branch of steady jets from thicker fluids ends above the real
-viscosity although the exact jet goes on (docs/decisions/0011-steady-jets.md). The run then
-goes back to the mesh stage, with half the size in the throats of the strongest jets, and solves again. Where the finer
-mesh or its solution fails, the run returns to the mesh before and takes what the solver can get there.
+By default this happens where the solver found no steady jet. On a mesh that does not resolve the jet behind a throat,
+the branch of steady states from thicker fluids ends above the real viscosity although the exact jet goes on
+(docs/decisions/0011-steady-jets.md); the state at its end says where cells are missing. On demand
+(``adapt.when: always``) a coarse solution is the first step to a mesh that spends its cells where FFR needs them. Where
+the new mesh or its solution fails, the run returns to the mesh before and takes what the solver gets there.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+import h5py
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from meshing.sizing import Finer
-from pipeline.anatomy.types import Anatomy, Centerline
-from solver.problem import BranchEnd, FlowProblem
+from meshing.background import Background
+from meshing.vessel import VesselMesh
+from pipeline.adapt import branch_flows, indicator, next_sizes
+from pipeline.anatomy.types import Anatomy
+from solver.problem import BranchEnd, FlowProblem, FlowResult
 
-FACTOR = 0.5
-"""Of the size in the chosen throats."""
-STRONG = 0.5
-"""A jet counts when it has so much of the strongest one's strength."""
-EVERYWHERE = 0.7
-"""Factor of all sizes where the vessel has no throat."""
-REACH = 10.0
-"""The vessel behind a throat is looked at over so many diameters of the throat."""
+FOLDER = "adapt"
+
+
+class Adapt(BaseModel):
+    """When a mesh is made again from the solution on it, and how much larger."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    when: Literal["never", "stuck", "always"] = Field(
+        default="stuck",
+        description="stuck: where no steady state of the real fluid was found on the mesh",
+    )
+    rounds: int = Field(default=1, ge=1, le=5, description="meshes after the first, at most")
+    growth: float = Field(
+        default=2.5, ge=0.5, le=10, description="tetrahedra of a mesh over those of the one before"
+    )
 
 
 class Attempt(BaseModel):
-    """One mesh on which the branch of steady states ended.
+    """A mesh that was left for a better one.
 
     Attributes:
-        end: Where it ended.
-        throats: Factor of the size in each throat of the mesh that follows; empty if there is none.
-        everywhere: Factor of all its sizes.
+        cells: Its tetrahedra.
+        factor: On the viscosity, at which the branch of steady states ended on it; one where it did not.
+        seconds: Wall time of the solver on it.
+        error_Pa: Sum of the indicators (`pipeline.adapt.indicator`).
+        wanted: Tetrahedra of the next one.
+        sizes: File of its sizes, relative to the run folder.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    end: BranchEnd
-    throats: tuple[float, ...] = ()
-    everywhere: float = 1.0
+    cells: int
+    factor: float
+    seconds: float
+    error_Pa: float
+    wanted: int
+    sizes: str
 
 
 class Refinement(BaseModel):
@@ -53,7 +67,7 @@ class Refinement(BaseModel):
 
     Attributes:
         basis: Fingerprint of these.
-        attempts: The meshes that were too coarse, in order.
+        attempts: The meshes that were left, in order.
         withdrawn: Why the mesh after the last attempt was given up, if it was.
     """
 
@@ -64,89 +78,84 @@ class Refinement(BaseModel):
     withdrawn: str | None = None
 
     @property
-    def finer(self) -> Finer:
-        """Factors of the mesh to make now."""
+    def sizes(self) -> str | None:
+        """File of the sizes of the mesh to make now; None: as the options say."""
         used = self.attempts[: -1 if self.withdrawn else None]
-        return Finer(used[-1].everywhere, used[-1].throats) if used else Finer()
+        return used[-1].sizes if used else None
 
-    def goes_on(self, most: int) -> bool:
-        """Whether the solver may leave the present mesh for a finer one, ``most`` times in all."""
-        return self.withdrawn is None and len(self.attempts) < most
+    def goes_on(self, adapt: Adapt) -> bool:
+        """Whether the present mesh may be left for a better one."""
+        more = self.withdrawn is None and len(self.attempts) < adapt.rounds
+        return more and adapt.when != "never"
 
     def notes(self) -> list[str]:
         """For a reader of the result."""
-        told = [
-            f"on {attempt.end.cells} tetrahedra the branch of steady states ended at {attempt.end.factor:.3f} times "
-            f"the viscosity; {_which(attempt)} of the mesh that followed {'has' if attempt.throats else 'have'} "
-            "smaller cells (solver.refinements)"
-            for attempt in self.attempts
-        ]
+        told = [_told(attempt) for attempt in self.attempts]
         if self.withdrawn:
-            told.append(f"that finer mesh was given up: {self.withdrawn}")
+            told.append(f"that mesh was given up: {self.withdrawn}")
         return told
 
 
-def _which(attempt: Attempt) -> str:
-    if not attempt.throats:
-        return "all parts"
-    chosen = sum(share < 1.0 for share in attempt.throats)
-    return "the throat" if chosen == 1 else f"the {chosen} throats of the strongest jets"
+def _told(attempt: Attempt) -> str:
+    why = (
+        f"the branch of steady states ended at {attempt.factor:.3f} times the viscosity"
+        if attempt.factor > 1.0
+        else "a steady state was found"
+    )
+    return (
+        f"on {attempt.cells} tetrahedra {why}; from the state there a mesh of about {attempt.wanted} followed, finer "
+        "where the velocity's gradient was least resolved (adapt)"
+    )
 
 
-def next_attempt(folder: Path, before: Finer) -> Attempt:
-    """Choose what the mesh of a run folder lacks.
+def next_attempt(folder: Path, adapt: Adapt, number: int) -> Attempt:
+    """Choose and write the sizes of the mesh that follows the one of a run folder.
 
     Args:
-        folder: With ``anatomy/``, ``mesh/`` and, in ``solve/``, ``problem.json`` and ``branch_end.json``.
-        before: Factors of the mesh that is there.
+        folder: With ``anatomy/``, ``mesh/``, and in ``solve/`` the fields and ``flow.json`` or ``branch_end.json``.
+        adapt: How much larger it may be.
+        number: Of the attempt, for its file.
     """
     from pipeline.ffr.load import read_centerlines
 
-    end = BranchEnd.load(folder / "solve" / "branch_end.json")
-    throats = json.loads((folder / "mesh" / "mesh.json").read_text())["quality"]["throats"]
-    if not throats:
-        return Attempt(end=end, everywhere=EVERYWHERE * before.everywhere)
+    solve = folder / "solve"
+    mesh = VesselMesh.load(folder / "mesh" / "mesh.json").arrays()
+    with h5py.File(solve / "fields.h5") as f:
+        velocity = np.asarray(f["velocity"][:], dtype=np.float64)
     anatomy = Anatomy.load(folder / "anatomy" / "anatomy.json")
     lines = read_centerlines(folder / "anatomy" / "centerlines.vtp", anatomy)
-    problem = FlowProblem.load(folder / "solve" / "problem.json")
-    strength = jet_strengths(throats, lines, end.outflow, problem)
-    shares = np.array(before.throats or [1.0] * len(throats))
-    shares[strength >= STRONG * strength.max()] *= FACTOR
-    return Attempt(end=end, throats=tuple(float(x) for x in shares), everywhere=before.everywhere)
+    problem = FlowProblem.load(solve / "problem.json")
+    end = _end(solve)
+    centres = mesh.points[mesh.cells[:, :4]].mean(axis=1) * 1e3
+    flow = branch_flows(centres, lines, end.outflow)
+    error = indicator(mesh, velocity, problem.rheology.viscosity / np.maximum(flow, 1e-12))
+    wanted = round(adapt.growth * len(mesh.cells))
+    degree = 1 if problem.element == "P1-P1" or mesh.order == 1 else 2
+    sizes = Path(FOLDER) / f"sizes_{number}.npz"
+    (folder / FOLDER).mkdir(exist_ok=True)
+    next_sizes(mesh, error, wanted, degree).save(folder / sizes)
+    return Attempt(
+        cells=len(mesh.cells),
+        factor=end.factor,
+        seconds=end.seconds,
+        error_Pa=float(error.sum()),
+        wanted=wanted,
+        sizes=str(sizes),
+    )
 
 
-def jet_strengths(
-    throats: Sequence[Mapping[str, Any]],
-    lines: Sequence[Centerline],
-    outflow: Mapping[str, float],
-    problem: FlowProblem,
-) -> npt.NDArray[np.float64]:
-    r"""Reynolds number of each throat's jet times the part of the vessel behind that it does not fill.
+def _end(solve: Path) -> BranchEnd:
+    """Where the solver ended, whether or not with a steady state."""
+    if (solve / "branch_end.json").exists():
+        return BranchEnd.load(solve / "branch_end.json")
+    flow = FlowResult.load(solve / "flow.json")
+    outflow = {name: patch.Q for name, patch in flow.patches.items() if name != flow.inlet}
+    seconds = flow.seconds.get("total", 0.0)
+    return BranchEnd(
+        factor=1.0, outflow=outflow, cells=flow.cells, steps=flow.steps, seconds=seconds
+    )
 
-    $\mathrm{Re}_t (1 - d^2/D^2)$ with $\mathrm{Re}_t = 4 \rho Q / (\pi \mu d)$: what a jet has to lose, over
-    what viscosity takes from it.
 
-    Args:
-        throats: Rows of the mesh's report, with ``centre_mm`` and ``diameter_mm``.
-        lines: Centrelines; a throat's flow is that of all outlets whose line passes through it.
-        outflow: By outlet [m^3/s].
-        problem: Density and viscosity.
-
-    Returns:
-        One number a throat, ``(n,)``, not negative.
-    """
-    strengths = []
-    for throat in throats:
-        d, centre = float(throat["diameter_mm"]), np.asarray(throat["centre_mm"])
-        Q, widest = 0.0, d
-        for line in lines:
-            away = np.linalg.norm(line.points_mm - centre, axis=1)
-            k = int(np.argmin(away))
-            if away[k] > 0.5 * d:
-                continue
-            Q += abs(outflow[line.outlet])
-            way = line.abscissa_mm - line.abscissa_mm[k]
-            widest = max(widest, float(2 * line.radius_mm[(way >= 0) & (way <= REACH * d)].max()))
-        reynolds = 4 * problem.density * Q / (math.pi * problem.rheology.viscosity * d * 1e-3)
-        strengths.append(reynolds * (1 - (d / widest) ** 2))
-    return np.array(strengths)
+def sizes_of(folder: Path, refinement: Refinement) -> Background | None:
+    """Sizes of the mesh to make now."""
+    return None if refinement.sizes is None else Background.load(folder / refinement.sizes)

@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -117,46 +117,58 @@ def _run(case: Case, folder: Path, start: str | None, stop: str | None) -> Manif
         fingerprint, inputs = _fingerprint(stage, case, folder, ledger.refinement)
         if number < forced and ledger.fresh(stage.name, fingerprint, folder):
             log.info("%-8s unchanged, skipped", stage.name)
-            number += 1
-            continue
-        ledger.stages.pop(stage.name, None)
-        ledger.save(folder)
-        _prepare(folder / stage.name, fingerprint, wipe=number >= forced)
-        try:
-            ledger.stages[stage.name] = _execute(stage, folder, fingerprint, inputs)
-            number += 1
-        except (ComputationError, InputError) as error:
-            number = _another_mesh(error, stage, ledger, folder)
-            forced = len(STAGES)
+        else:
+            ledger.stages.pop(stage.name, None)
+            ledger.save(folder)
+            _prepare(folder / stage.name, fingerprint, wipe=number >= forced)
+            try:
+                ledger.stages[stage.name] = _execute(stage, folder, fingerprint, inputs)
+            except (ComputationError, InputError) as error:
+                _another_mesh(error, stage, case, folder, ledger.refinement)
+                number, forced = STAGE_NAMES.index("mesh"), len(STAGES)
+                ledger.save(folder)
+                continue
+        number += 1
+        wanted = stage.name == "solve" and case.adapt.when == "always"
+        if wanted and ledger.refinement.goes_on(case.adapt):
+            _better_mesh(case, folder, ledger.refinement, "a steady state is found")
+            number, forced = STAGE_NAMES.index("mesh"), len(STAGES)
         ledger.save(folder)
     return ledger
 
 
 def _keep_refinement(ledger: Manifest, case: Case, folder: Path, *, forced: bool) -> None:
     """Forget what was tried with another anatomy or other choices."""
-    choices = {**_sections("mesh")(case), **_solve_choices(case)}
+    choices = {**_sections("mesh", "adapt")(case), **_solve_choices(case)}
     basis = manifest.fingerprint(choices, [manifest.sha256(folder / name) for name in ANATOMY])
-    if forced or ledger.refinement.basis != basis:
+    tried = ledger.refinement
+    lost = tried.sizes is not None and not (folder / tried.sizes).is_file()
+    if forced or lost or tried.basis != basis:
         ledger.refinement = Refinement(basis=basis)
 
 
-def _another_mesh(error: Exception, stage: Stage, ledger: Manifest, folder: Path) -> int:
-    """Go back to the mesh stage where a finer mesh, or the one before, may help; return its number.
+def _better_mesh(case: Case, folder: Path, tried: Refinement, why: str) -> None:
+    """Choose the sizes of the next mesh from the solution there is."""
+    attempt = next_attempt(folder, case.adapt, len(tried.attempts) + 1)
+    tried.attempts.append(attempt)
+    log.info("%-8s %s on %d cells: about %d follow", "adapt", why, attempt.cells, attempt.wanted)
+
+
+def _another_mesh(
+    error: Exception, stage: Stage, case: Case, folder: Path, tried: Refinement
+) -> None:
+    """Prepare to go back to the mesh stage where a finer mesh, or the one before, may help.
 
     Raises:
         Exception: The error, where neither can.
     """
-    tried = ledger.refinement
     if isinstance(error, BranchEndError):
-        attempt = next_attempt(folder, tried.finer)
-        tried.attempts.append(attempt)
-        log.info("%-8s the steady branch ends on this mesh: a finer one follows", stage.name)
+        _better_mesh(case, folder, tried, "no steady state is found")
     elif tried.attempts and not tried.withdrawn and stage.name in ("mesh", "solve"):
         tried.withdrawn = str(error)
-        log.info("%-8s failed on the finer mesh, back to the one before: %s", stage.name, error)
+        log.info("%-8s %s failed, back to the mesh before: %s", "adapt", stage.name, error)
     else:
         raise error
-    return STAGE_NAMES.index("mesh")
 
 
 @contextmanager
@@ -181,10 +193,9 @@ def _fingerprint(
     inputs = {name: manifest.sha256(folder / name) for name in stage.inputs}
     if stage.name == "surface":
         inputs |= {str(file): manifest.sha256(file) for file in input_files(case).values()}
-    choices = stage.choices(case)
-    if stage.name == "mesh" and refinement.attempts:
-        choices["finer"] = asdict(refinement.finer)
-    return manifest.fingerprint(choices, inputs.values()), inputs
+    if stage.name == "mesh" and refinement.sizes is not None:
+        inputs[refinement.sizes] = manifest.sha256(folder / refinement.sizes)
+    return manifest.fingerprint(stage.choices(case), inputs.values()), inputs
 
 
 def _prepare(folder: Path, fingerprint: str, *, wipe: bool) -> None:

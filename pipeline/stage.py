@@ -18,6 +18,7 @@ from meshing.errors import BranchEndError, ComputationError, InputError
 from pipeline.case import Case
 from pipeline.case_file import load
 from pipeline.manifest import Manifest
+from pipeline.refine import sizes_of
 
 log = logging.getLogger("ffr3d")
 
@@ -47,8 +48,8 @@ def mesh(folder: Path, case: Case) -> None:
     picture.unlink(missing_ok=True)
     lumen = to_lumen(folder / "anatomy")
     try:
-        finer = Manifest.open(folder).refinement.finer
-        generate(lumen, case.mesh, folder / "mesh", _progress("mesh"), finer)
+        sizes = sizes_of(folder, Manifest.open(folder).refinement)
+        generate(lumen, case.mesh, folder / "mesh", _progress("mesh"), sizes)
     except NoMeshError as error:
         from pipeline.report.faults import draw
 
@@ -66,8 +67,9 @@ def solve(folder: Path, case: Case) -> None:
     problem, record = flow_problem(
         case, Anatomy.load(folder / "anatomy" / "anatomy.json"), Path("../mesh/mesh.json")
     )
-    finer_can_follow = Manifest.open(folder).refinement.goes_on(case.solver.refinements)
-    problem = problem.model_copy(update={"stop_at_branch_end": finer_can_follow})
+    (target / "branch_end.json").unlink(missing_ok=True)
+    another_can_follow = Manifest.open(folder).refinement.goes_on(case.adapt)
+    problem = problem.model_copy(update={"stop_at_branch_end": another_can_follow})
     problem.save(target / "problem.json")
     (target / "physiology.json").write_text(json.dumps(record, indent=2))
     ranks = case.solver.ranks or physical_cores()

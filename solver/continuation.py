@@ -27,6 +27,8 @@ Array = npt.NDArray[np.float64]
 VISCOSITY = " nu*"
 MAX_THICKENING = 1.5
 """A steady state of a fluid thicker than this is not taken for the real one's."""
+HASTY = 0.06
+"""Shortest step in ln(viscosity) where a finer mesh can follow: no need to meet the end of the branch closely."""
 BASE = 0.5
 """Distance of the two states of an extrapolation, as a part of the way that is missing."""
 WEANED = 0.02
@@ -41,6 +43,8 @@ def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: 
     that Newton's method cannot make exact is beyond the end of the branch.
     """
     system, knob = driver.system, Knob(f"{phase}{VISCOSITY}", driver.system.thicken)
+    if goal.stop_at_branch_end:
+        knob = replace(knob, step_min=HASTY)
     way = follow(driver, goal, knob, factor, 1.0)
     known = list(way)
     if goal.stop_at_branch_end and way[-1][0] > 0.0:

@@ -79,7 +79,7 @@ def solve(
 
     Raises:
         InputError: The problem or the mesh is at fault.
-        BranchEndError: ``stop_at_branch_end``; ``branch_end.json`` is in ``output``.
+        BranchEndError: ``stop_at_branch_end``; ``branch_end.json`` and that state's ``fields.h5`` are in ``output``.
         ComputationError: No result; the last good state and the history are in ``output``.
     """
     run = Run(problem, comm or MPI.COMM_WORLD, output, restart)
@@ -190,7 +190,7 @@ def _saved_state(run: Run) -> dict[str, Any] | None:
 
 
 def _stop(run: Run, found: Found) -> None:
-    """Write where the branch ended and raise.
+    """Write where the branch ended, and the state there, and raise.
 
     Raises:
         BranchEndError: Always.
@@ -202,6 +202,8 @@ def _stop(run: Run, found: Found) -> None:
         for name, Q in zip(system.openings.names, flow, strict=True)
         if name != system.inlet
     }
+    if run.output is not None:
+        field_file.write(system, run.output / "fields.h5")
     if run.output is not None and run.comm.rank == 0:
         BranchEnd(
             factor=outcome.thickening,

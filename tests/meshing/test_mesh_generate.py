@@ -7,10 +7,12 @@ import meshio
 import numpy as np
 import pytest
 
+from meshing.background import Background
 from meshing.errors import ComputationError, InputError
 from meshing.generate import generate
 from meshing.jacobian import jacobian_bounds
 from meshing.options import MeshOptions
+from meshing.quality import mean_edge
 from meshing.sizing import Finer
 from meshing.topology import boundary_facets
 from meshing.vessel import VesselMesh
@@ -112,11 +114,28 @@ def test_a_throat_holds_the_elements_asked_for(shapes, mesh_folder):
 
 def test_a_throat_can_be_made_finer_than_the_options_say(shapes, mesh_folder):
     plain = generate(shapes["stenosis"](), MeshOptions(), mesh_folder)
-    fine = generate(shapes["stenosis"](), MeshOptions(), mesh_folder, finer=Finer(1.0, (0.5,)))
+    fine = generate(shapes["stenosis"](), MeshOptions(), mesh_folder, sizes=Finer(1.0, (0.5,)))
     (before,), (after,) = plain.quality["throats"], fine.quality["throats"]
     assert before["across"] >= 6
     assert after["across"] / before["across"] == pytest.approx(2.0, abs=0.3)
     assert fine.quality["cells"] > 1.5 * plain.quality["cells"]
+
+
+def test_sizes_inside_are_those_given(shapes, mesh_folder):
+    arrays = generate(shapes["tube"](), MeshOptions(elements_per_diameter=9), mesh_folder).arrays()
+    used, number = np.unique(arrays.cells[:, :4], return_inverse=True)
+    points = arrays.points[used] * 1e3
+    size = 0.20 + 0.15 * np.hypot(points[:, 0], points[:, 1])
+    sizes = Background(points, number.reshape(-1, 4), size)
+    mesh = generate(shapes["tube"](), MeshOptions(), mesh_folder, sizes=sizes)
+    arrays = mesh.arrays()
+    centre = arrays.points[arrays.cells[:, :4]].mean(axis=1) * 1e3
+    edge = mean_edge(arrays.points * 1e3, arrays.cells)
+    axis = np.hypot(centre[:, 0], centre[:, 1])
+    assert edge[axis < 0.2].mean() == pytest.approx(1.4 * 0.22, rel=0.15)  # edges over sizes: 1.4
+    assert edge[axis > 1.2].mean() > 1.3 * edge[axis < 0.2].mean()
+    assert mesh.quality["cells"] == pytest.approx(sizes.predicted_cells(), rel=0.35)
+    assert abs(mesh.quality["volume_error"]) < 2e-3
 
 
 def test_a_bent_tube(shapes, mesh_folder):

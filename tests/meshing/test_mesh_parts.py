@@ -19,7 +19,7 @@ from meshing.quality import cell_quality, facet_areas, summary
 from meshing.section import throat_areas
 from meshing.sizing import Finer, Throat, find_throats, limit_gradation, limit_growth, size_field
 from meshing.smooth_wall import SmoothWall
-from meshing.surface_mesh import Remesher
+from meshing.surface_mesh import Remesher, remesh
 from meshing.tetra import same_triangles
 from meshing.topology import TRIANGLE_EDGES, triangle_areas, unique_edges
 from meshing.worker import StepFailedError, call
@@ -324,9 +324,7 @@ def test_area_of_a_degenerate_triangle_is_zero():
 
 
 def test_a_fault_of_the_program_ends_its_rung_only(shapes, monkeypatch):
-    from meshing import ladder
-
-    real, calls = ladder.remesh, []
+    real, calls = remesh, []
 
     def faulty(*arguments):
         calls.append(arguments)
@@ -334,7 +332,7 @@ def test_a_fault_of_the_program_ends_its_rung_only(shapes, monkeypatch):
             raise IndexError("index 7 is out of bounds")
         return real(*arguments)
 
-    monkeypatch.setattr(ladder, "remesh", faulty)
+    monkeypatch.setattr("meshing.ladder.remesh", faulty)
     made = climb(shapes["tube"](), MeshOptions(), lambda _: None)
     first, second = made.quality["rungs"]
     assert first["outcome"] == "refused"

@@ -1,83 +1,42 @@
-"""A finer mesh where no steady jet was found: which throats, and the way there and back."""
+"""A better mesh from the solution on the one before: the way there and back."""
 
 import json
-import math
 import textwrap
 
-import numpy as np
 import pytest
 
 from meshing.errors import ComputationError
-from meshing.sizing import Finer
 from pipeline import run as runner
-from pipeline.anatomy.types import Centerline
 from pipeline.case import Case
 from pipeline.manifest import Manifest
-from pipeline.refine import Attempt, Refinement, jet_strengths
+from pipeline.refine import Adapt, Attempt, Refinement
 from pipeline.run import Stage, run
-from solver.problem import BranchEnd, FlowProblem
-
-PROBLEM = FlowProblem.model_validate(
-    {
-        "mesh": "mesh.json",
-        "rheology": {"kind": "newtonian", "viscosity": 3.5e-3},
-        "inlet": {"kind": "pressure", "p": 12_000.0},
-        "outlets": {"a": {"kind": "resistance", "R": 1e9}, "b": {"kind": "resistance", "R": 1e9}},
-    }
-)
-END = BranchEnd(factor=1.4, outflow={"a": 2e-6, "b": 1e-6}, cells=1000, steps=30, seconds=5.0)
 
 
-def line(outlet, along, throats):
-    """A line of diameter 3 mm from the origin; ``throats``: place and diameter [mm], 4 mm long."""
-    s = np.linspace(0, 60, 601)
-    radius = np.full(s.size, 1.5)
-    for place, d in throats:
-        radius = np.where(np.abs(s - place) < 2, d / 2, radius)
-    points = s[:, None] * np.asarray(along)
-    unit, none = np.tile(along, (s.size, 1)), np.zeros(s.size)
-    area = math.pi * radius**2
-    flags = none.astype(np.int32), none.astype(bool)
-    return Centerline(outlet, points, s, radius, area, unit, *flags)
+def attempt(cells, factor=1.4):
+    return Attempt(
+        cells=cells,
+        factor=factor,
+        seconds=5.0,
+        error_Pa=9.0,
+        wanted=2 * cells,
+        sizes=f"{2 * cells}",
+    )
 
 
-def row(centre, diameter):
-    return {"centre_mm": list(centre), "diameter_mm": diameter}
-
-
-def test_strength_is_the_throats_reynolds_number_times_the_expansion():
-    lines = (line("a", (1.0, 0, 0), [(20, 1.5)]), line("b", (0, 1.0, 0), [(20, 1.0)]))
-    throats = [row((20, 0, 0), 1.5), row((0, 20, 0), 1.0)]
-    a, b = jet_strengths(throats, lines, END.outflow, PROBLEM)
-    reynolds = 4 * 1060 * 2e-6 / (math.pi * 3.5e-3 * 1.5e-3)
-    assert a == pytest.approx(reynolds * (1 - 0.25), rel=1e-9)
-    assert b / a == pytest.approx(0.5 * 1.5 * (1 - 1 / 9) / 0.75, rel=1e-9)
-
-
-def test_a_throat_of_the_stem_carries_the_flow_of_all_its_outlets():
-    lines = (line("a", (1.0, 0, 0), [(20, 1.5)]), line("b", (1.0, 0, 0), [(20, 1.5)]))
-    alone = jet_strengths([row((20, 0, 0), 1.5)], lines[:1], END.outflow, PROBLEM)
-    both = jet_strengths([row((20, 0, 0), 1.5)], lines, END.outflow, PROBLEM)
-    assert both / alone == pytest.approx(1.5)
-
-
-def test_a_throat_off_every_line_counts_nothing():
-    lines = (line("a", (1.0, 0, 0), []),)
-    assert jet_strengths([row((20, 5, 0), 1.5)], lines, END.outflow, PROBLEM) == pytest.approx(0)
-
-
-def test_factors_and_notes_follow_the_attempts():
+def test_sizes_and_notes_follow_the_attempts():
     tried = Refinement()
-    assert tried.finer == Finer()
+    assert tried.sizes is None
     assert tried.notes() == []
-    assert tried.goes_on(1)
-    tried.attempts.append(Attempt(end=END, throats=(0.5, 1.0)))
-    assert tried.finer == Finer(1.0, (0.5, 1.0))
-    assert (tried.goes_on(1), tried.goes_on(2)) == (False, True)
-    assert "1.400 times the viscosity; the throat" in tried.notes()[0]
+    assert tried.goes_on(Adapt())
+    assert not tried.goes_on(Adapt(when="never"))
+    tried.attempts.append(attempt(1000))
+    assert tried.sizes == "2000"
+    assert (tried.goes_on(Adapt()), tried.goes_on(Adapt(rounds=2))) == (False, True)
+    assert "1000 tetrahedra the branch of steady states ended at 1.400" in tried.notes()[0]
     tried.withdrawn = "out of memory"
-    assert tried.finer == Finer()
-    assert not tried.goes_on(2)
+    assert tried.sizes is None
+    assert not tried.goes_on(Adapt(rounds=2))
     assert "out of memory" in tried.notes()[1]
 
 
@@ -88,8 +47,8 @@ def test_factors_and_notes_follow_the_attempts():
 def stages(monkeypatch, tmp_path):
     """Anatomy, mesh and solve as small programs in child processes.
 
-    The mesh is its factors as text; the solver finds a steady state on a mesh whose factors are in ``enough`` (where
-    it may go to a finer one; else always), and fails where they are in ``fails``.
+    The mesh is the number of its cells as text; the solver finds a steady state on a mesh whose number is in ``enough``
+    (where it may leave it for a finer one; else always), and fails where it is in ``fails``.
     """
     program = tmp_path / "stage.py"
     program.write_text(
@@ -103,13 +62,13 @@ def stages(monkeypatch, tmp_path):
         tried, case = Manifest.open(run).refinement, load(run / "case.yaml")
         listed = lambda file: (run / file).read_text().split() if (run / file).exists() else []
         if name == "mesh":
-            text = "-".join(str(x) for x in tried.finer.throats) or "plain"
+            text = tried.sizes or "1000"
             (run / "mesh" / "mesh.json").write_text(text)
         else:
             text = (run / "mesh" / "mesh.json").read_text() if name == "solve" else ""
             if text in listed("fails"):
                 sys.exit(1)
-            if name == "solve" and text not in listed("enough") and tried.goes_on(case.solver.refinements):
+            if name == "solve" and text not in listed("enough") and tried.goes_on(case.adapt):
                 (run / "error.json").write_text(json.dumps({"kind": "branch end", "message": "m"}))
                 sys.exit(3)
             (run / name / "out.txt").write_text(text)
@@ -124,18 +83,20 @@ def stages(monkeypatch, tmp_path):
     monkeypatch.setattr(runner, "STAGE_NAMES", ("anatomy", "mesh", "solve"))
     monkeypatch.setattr(runner, "ANATOMY", ("anatomy/out.txt",))
 
-    def halve(folder, before):
-        return Attempt(end=END, throats=(0.5 * (before.throats or (1.0,))[0],))
+    def double(folder, adapt, number):
+        made = attempt(int((folder / "mesh" / "mesh.json").read_text()))
+        (folder / made.sizes).write_text(made.sizes)
+        return made
 
-    monkeypatch.setattr(runner, "next_attempt", halve)
+    monkeypatch.setattr(runner, "next_attempt", double)
     original = runner._child
     monkeypatch.setattr(
         runner, "_child", lambda command: original([command[0], str(program), *command[3:]])
     )
 
 
-def case_with(**solver):
-    return Case.model_validate({"name": "n", "input": {"kind": "phantom"}, "solver": solver})
+def case_with(**adapt):
+    return Case.model_validate({"name": "n", "input": {"kind": "phantom"}, "adapt": adapt})
 
 
 def calls(folder):
@@ -154,55 +115,86 @@ def folder(tmp_path):
 @pytest.mark.usefixtures("stages")
 class TestRun:
     def test_a_mesh_that_suffices_is_kept(self, folder):
-        (folder / "enough").write_text("plain")
+        (folder / "enough").write_text("1000")
         assert run(case_with(), folder).refinement.attempts == []
         assert calls(folder) == ["anatomy", "mesh", "solve"]
 
     def test_the_mesh_is_made_finer_once_and_kept_so(self, folder):
-        (folder / "enough").write_text("0.5")
+        (folder / "enough").write_text("2000")
         ledger = run(case_with(), folder)
         assert calls(folder) == ["anatomy", "mesh", "solve", "mesh", "solve"]
-        assert (folder / "solve" / "out.txt").read_text() == "0.5"
-        assert [a.throats for a in ledger.refinement.attempts] == [(0.5,)]
+        assert (folder / "solve" / "out.txt").read_text() == "2000"
+        assert [a.cells for a in ledger.refinement.attempts] == [1000]
         run(case_with(), folder)
         assert calls(folder) == []  # all fresh, the finer mesh included
 
     def test_as_often_as_the_case_says(self, folder):
-        run(case_with(refinements=2), folder)
+        run(case_with(rounds=2), folder)
         assert calls(folder) == ["anatomy", "mesh", "solve", "mesh", "solve", "mesh", "solve"]
-        assert (folder / "solve" / "out.txt").read_text() == "0.25"  # the last takes what it gets
-        run(case_with(refinements=0), folder)
+        assert (folder / "solve" / "out.txt").read_text() == "4000"  # the last takes what it gets
+        run(case_with(when="never"), folder)
         assert calls(folder) == ["mesh", "solve"]
-        assert (folder / "solve" / "out.txt").read_text() == "plain"
+        assert (folder / "solve" / "out.txt").read_text() == "1000"
 
     @pytest.mark.parametrize("start", [None, "solve"])
     def test_where_the_finer_mesh_fails_the_one_before_serves(self, folder, start):
-        (folder / "fails").write_text("0.5")
+        (folder / "fails").write_text("2000")
         ledger = run(case_with(), folder, start=start)
         assert calls(folder) == ["anatomy", "mesh", "solve", "mesh", "solve", "mesh", "solve"]
-        assert (folder / "solve" / "out.txt").read_text() == "plain"
+        assert (folder / "solve" / "out.txt").read_text() == "1000"
         assert "exit status 1" in str(ledger.refinement.withdrawn)
         run(case_with(), folder)
         assert calls(folder) == []
 
     def test_a_killed_run_goes_on_with_the_finer_mesh(self, folder):
-        (folder / "enough").write_text("0.5")
+        (folder / "enough").write_text("2000")
         run(case_with(), folder, stop="solve")
         calls(folder)
         (folder / "solve" / "out.txt").unlink()
         run(case_with(), folder)
         assert calls(folder) == ["solve"]
 
-    def test_from_mesh_and_other_choices_begin_anew(self, folder):
-        (folder / "enough").write_text("0.5")
+    def test_on_demand_a_steady_state_is_the_first_step_to_a_better_mesh(self, folder):
+        (folder / "enough").write_text("1000 2000 4000")
+        ledger = run(case_with(when="always", rounds=2), folder)
+        assert calls(folder) == ["anatomy", "mesh", "solve", "mesh", "solve", "mesh", "solve"]
+        assert [a.cells for a in ledger.refinement.attempts] == [1000, 2000]
+        run(case_with(when="always", rounds=2), folder)
+        assert calls(folder) == []
+
+    def test_a_run_killed_before_it_chose_the_sizes_chooses_them(self, folder, monkeypatch):
+        (folder / "enough").write_text("1000 2000")
+
+        def killed(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(runner, "next_attempt", killed)
+            with pytest.raises(KeyboardInterrupt):
+                run(case_with(when="always"), folder)
+        assert calls(folder) == ["anatomy", "mesh", "solve"]
+        run(case_with(when="always"), folder)
+        assert calls(folder)[-2:] == ["mesh", "solve"]
+        assert (folder / "solve" / "out.txt").read_text() == "2000"
+
+    def test_without_its_sizes_a_better_mesh_is_begun_anew(self, folder):
+        (folder / "enough").write_text("2000")
         run(case_with(), folder)
-        (folder / "enough").write_text("0.5 plain")
+        calls(folder)
+        (folder / "2000").unlink()
+        run(case_with(), folder)
+        assert calls(folder) == ["mesh", "solve", "mesh", "solve"]
+
+    def test_from_mesh_and_other_choices_begin_anew(self, folder):
+        (folder / "enough").write_text("2000")
+        run(case_with(), folder)
+        (folder / "enough").write_text("2000 1000")
         calls(folder)
         assert run(case_with(), folder, start="mesh").refinement.attempts == []
         assert calls(folder) == ["mesh", "solve"]
-        (folder / "enough").write_text("0.5")
+        (folder / "enough").write_text("2000")
         run(case_with(), folder, start="mesh")
-        (folder / "enough").write_text("plain")
+        (folder / "enough").write_text("1000")
         calls(folder)
         other = case_with().model_copy(
             update={"mesh": case_with().mesh.model_copy(update={"order": 1})}
@@ -211,7 +203,7 @@ class TestRun:
         assert calls(folder) == ["mesh", "solve"]
 
     def test_a_failure_on_the_first_mesh_is_an_error(self, folder):
-        (folder / "fails").write_text("plain")
+        (folder / "fails").write_text("1000")
         with pytest.raises(ComputationError, match="exit status 1"):
             run(case_with(), folder)
         assert json.loads((folder / "run.json").read_text())["refinement"]["withdrawn"] is None
