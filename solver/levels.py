@@ -25,8 +25,8 @@ from solver.system import FlowSystem
 
 log = logging.getLogger("solver")
 State = tuple[npt.NDArray[np.float64], float]
-VERY_THICK = 8.0
-"""Viscosity factor at which Newton's method converges from Stokes flow."""
+VERY_THICK = (8.0, 40.0, 200.0)
+"""Viscosity factors at one of which Newton's method converges from Stokes flow."""
 THICK = 3.0
 """Viscosity factor at which linear elements hand over to quadratic ones."""
 COARSE_TOLERANCE, COARSE_STEPS = 2e-2, 25
@@ -196,13 +196,24 @@ def _descend(driver: SteadySolver) -> Descent:
     rest = system.snapshot()
     rough = Goal(reference, COARSE_TOLERANCE, COARSE_STEPS, settle=False)
     knob = Knob("P1-P1 nu*", system.thicken)
-    system.thicken(VERY_THICK)
-    driver.stale = True
-    driver.newton(rough, f"{knob.label}{VERY_THICK:.3f}", FEW_STEPS)
-    thick = follow(driver, rough, knob, VERY_THICK, THICK)[-1][1]
+    factor, _ = _begin(driver, rough, knob)
+    thick = follow(driver, rough, knob, factor, THICK)[-1][1]
     last = follow(driver, rough, knob, THICK, 1.0)[-1]
     system.thicken(1.0)
     return Descent(reference, rest, thick, last[1], last[0] == 0.0)
+
+
+def _begin(driver: SteadySolver, goal: Goal, knob: Knob) -> tuple[float, Outcome]:
+    """Newton's method in a fluid so thick that it converges; return the viscosity factor, and how it ended."""
+    start = driver.system.snapshot()
+    for factor in VERY_THICK:
+        driver.system.restore(start)
+        knob.turn(factor)
+        driver.stale = True
+        outcome = driver.newton(goal, f"{knob.label}{factor:.3f}", goal.max_steps)
+        if outcome.converged:
+            break
+    return factor, outcome
 
 
 def _climb_down(driver: SteadySolver, goal: Goal, element: str) -> Outcome:
@@ -232,12 +243,10 @@ def _capture(driver: SteadySolver, goal: Goal, element: str) -> Outcome:
     """Follow the steady state of the equations with capturing viscosity down to the real viscosity."""
     system, phase = driver.system, f"{element}+C"
     system.capture(True)
-    system.thicken(VERY_THICK)
-    driver.stale = True
     rough = Goal(goal.reference, CORRECTOR_TOLERANCE, THICK_STEPS, settle=False)
-    outcome = driver.newton(rough, f"{phase} nu*{VERY_THICK:.0f}", THICK_STEPS)
+    factor, outcome = _begin(driver, rough, Knob(f"{phase} nu*", system.thicken))
     if outcome.converged:
-        outcome = continue_in_viscosity(driver, goal, phase, VERY_THICK)
+        outcome = continue_in_viscosity(driver, goal, phase, factor)
     if not outcome.converged:
         system.capture(False)
         return outcome
