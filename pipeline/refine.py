@@ -1,28 +1,41 @@
-r"""Going back for a better mesh: from the solution on the one before (`pipeline.adapt`).
+r"""Going back for a better mesh, from the solution on the one before.
 
 By default this happens where the solver found no steady jet. On a mesh that does not resolve the jet behind a throat,
 the branch of steady states from thicker fluids ends above the real viscosity although the exact jet goes on
-(docs/decisions/0011-steady-jets.md); the state at its end says where cells are missing. On demand
-(``adapt.when: always``) a coarse solution is the first step to a mesh that spends its cells where FFR needs them. Where
-the new mesh or its solution fails, the run returns to the mesh before and takes what the solver gets there.
+(docs/decisions/0011-steady-jets.md): the size in the throats of the strongest jets, and with it behind them, is halved.
+On demand (``adapt.when: always``) a coarse solution is the first step to a mesh that spends its cells where FFR needs
+them (`pipeline.adapt`). Where the new mesh or its solution fails, the run returns to the mesh before and takes what the
+solver gets there. Why two ways: docs/decisions/0026-adapted-meshes.md.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from meshing.background import Background
+from meshing.sizing import Finer
 from meshing.vessel import VesselMesh
 from pipeline.adapt import branch_flows, indicator, next_sizes
-from pipeline.anatomy.types import Anatomy
+from pipeline.anatomy.types import Anatomy, Centerline
 from solver.problem import BranchEnd, FlowProblem, FlowResult
 
 FOLDER = "adapt"
+FACTOR = 0.5
+"""Of the size in the throats of the strongest jets."""
+STRONG = 0.5
+"""A jet counts as one of them when it has so much of the strongest one's strength."""
+EVERYWHERE = 0.7
+"""Factor of all sizes where the vessel has no throat."""
+REACH = 10.0
+"""The vessel behind a throat is looked at over so many diameters of the throat."""
 
 
 class Adapt(BaseModel):
@@ -36,7 +49,10 @@ class Adapt(BaseModel):
     )
     rounds: int = Field(default=1, ge=1, le=5, description="meshes after the first, at most")
     growth: float = Field(
-        default=2.5, ge=0.5, le=10, description="tetrahedra of a mesh over those of the one before"
+        default=2.0,
+        ge=0.5,
+        le=10,
+        description="always: tetrahedra of a mesh over those of the one before",
     )
 
 
@@ -47,9 +63,9 @@ class Attempt(BaseModel):
         cells: Its tetrahedra.
         factor: On the viscosity, at which the branch of steady states ended on it; one where it did not.
         seconds: Wall time of the solver on it.
-        error_Pa: Sum of the indicators (`pipeline.adapt.indicator`).
-        wanted: Tetrahedra of the next one.
-        sizes: File of its sizes, relative to the run folder.
+        throats: Factors of the next mesh's size in each throat, if that is what changes.
+        everywhere: Factor of all its sizes.
+        sizes: File of its sizes, relative to the run folder, if it is adapted.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -57,9 +73,9 @@ class Attempt(BaseModel):
     cells: int
     factor: float
     seconds: float
-    error_Pa: float
-    wanted: int
-    sizes: str
+    throats: tuple[float, ...] = ()
+    everywhere: float = 1.0
+    sizes: str | None = None
 
 
 class Refinement(BaseModel):
@@ -78,10 +94,10 @@ class Refinement(BaseModel):
     withdrawn: str | None = None
 
     @property
-    def sizes(self) -> str | None:
-        """File of the sizes of the mesh to make now; None: as the options say."""
+    def last(self) -> Attempt | None:
+        """What decides the mesh to make now; None: the options alone."""
         used = self.attempts[: -1 if self.withdrawn else None]
-        return used[-1].sizes if used else None
+        return used[-1] if used else None
 
     def goes_on(self, adapt: Adapt) -> bool:
         """Whether the present mesh may be left for a better one."""
@@ -102,46 +118,106 @@ def _told(attempt: Attempt) -> str:
         if attempt.factor > 1.0
         else "a steady state was found"
     )
-    return (
-        f"on {attempt.cells} tetrahedra {why}; from the state there a mesh of about {attempt.wanted} followed, finer "
-        "where the velocity's gradient was least resolved (adapt)"
+    chosen = sum(share < 1.0 for share in attempt.throats)
+    what = (
+        "adapted to the state there"
+        if attempt.sizes
+        else f"finer in {chosen} throat{'s' if chosen > 1 else ''} and behind"
+        if attempt.throats
+        else "finer everywhere"
     )
+    return f"on {attempt.cells} tetrahedra {why}; the mesh that followed is {what} (adapt)"
 
 
-def next_attempt(folder: Path, adapt: Adapt, number: int) -> Attempt:
-    """Choose and write the sizes of the mesh that follows the one of a run folder.
+def next_attempt(folder: Path, adapt: Adapt, tried: Refinement) -> Attempt:
+    """Choose the mesh that follows the one of a run folder; write its sizes, if it is adapted.
 
     Args:
         folder: With ``anatomy/``, ``mesh/``, and in ``solve/`` the fields and ``flow.json`` or ``branch_end.json``.
-        adapt: How much larger it may be.
-        number: Of the attempt, for its file.
+        adapt: How much larger an adapted one may be.
+        tried: The meshes before.
     """
     from pipeline.ffr.load import read_centerlines
 
-    solve = folder / "solve"
-    mesh = VesselMesh.load(folder / "mesh" / "mesh.json").arrays()
-    with h5py.File(solve / "fields.h5") as f:
-        velocity = np.asarray(f["velocity"][:], dtype=np.float64)
+    solve, last = folder / "solve", tried.last
+    end, vessel = _end(solve), VesselMesh.load(folder / "mesh" / "mesh.json")
     anatomy = Anatomy.load(folder / "anatomy" / "anatomy.json")
     lines = read_centerlines(folder / "anatomy" / "centerlines.vtp", anatomy)
     problem = FlowProblem.load(solve / "problem.json")
-    end = _end(solve)
+    made = Attempt(cells=end.cells, factor=end.factor, seconds=end.seconds)
+    if end.factor > 1.0 and (last is None or last.sizes is None):
+        strength = jet_strengths(vessel.quality["throats"], lines, end.outflow, problem)
+        return made.model_copy(update=_finer(strength, last))
+    sizes = Path(FOLDER) / f"sizes_{len(tried.attempts) + 1}.npz"
+    (folder / FOLDER).mkdir(exist_ok=True)
+    _adapted(vessel, solve, lines, problem, end, adapt).save(folder / sizes)
+    return made.model_copy(update={"sizes": str(sizes)})
+
+
+def _finer(strength: npt.NDArray[np.float64], last: Attempt | None) -> dict[str, Any]:
+    """Factors of the sizes: half in the throats of the strongest jets."""
+    before = Attempt(cells=0, factor=1.0, seconds=0.0) if last is None else last
+    if not strength.size:
+        return {"everywhere": EVERYWHERE * before.everywhere}
+    shares = np.array(before.throats or [1.0] * strength.size)
+    shares[strength >= STRONG * strength.max()] *= FACTOR
+    return {"throats": tuple(float(x) for x in shares), "everywhere": before.everywhere}
+
+
+def _adapted(
+    vessel: VesselMesh,
+    solve: Path,
+    lines: Sequence[Centerline],
+    problem: FlowProblem,
+    end: BranchEnd,
+    adapt: Adapt,
+) -> Background:
+    """Sizes from the fields on a mesh."""
+    mesh = vessel.arrays()
+    with h5py.File(solve / "fields.h5") as f:
+        velocity = np.asarray(f["velocity"][:], dtype=np.float64)
     centres = mesh.points[mesh.cells[:, :4]].mean(axis=1) * 1e3
     flow = branch_flows(centres, lines, end.outflow)
     error = indicator(mesh, velocity, problem.rheology.viscosity / np.maximum(flow, 1e-12))
-    wanted = round(adapt.growth * len(mesh.cells))
     degree = 1 if problem.element == "P1-P1" or mesh.order == 1 else 2
-    sizes = Path(FOLDER) / f"sizes_{number}.npz"
-    (folder / FOLDER).mkdir(exist_ok=True)
-    next_sizes(mesh, error, wanted, degree).save(folder / sizes)
-    return Attempt(
-        cells=len(mesh.cells),
-        factor=end.factor,
-        seconds=end.seconds,
-        error_Pa=float(error.sum()),
-        wanted=wanted,
-        sizes=str(sizes),
-    )
+    return next_sizes(mesh, error, adapt.growth * len(mesh.cells), degree)
+
+
+def jet_strengths(
+    throats: Sequence[Mapping[str, Any]],
+    lines: Sequence[Centerline],
+    outflow: Mapping[str, float],
+    problem: FlowProblem,
+) -> npt.NDArray[np.float64]:
+    r"""Reynolds number of each throat's jet times the part of the vessel behind that it does not fill.
+
+    $\mathrm{Re}_t (1 - d^2/D^2)$ with $\mathrm{Re}_t = 4 \rho Q / (\pi \mu d)$: what a jet has to lose, over
+    what viscosity takes from it.
+
+    Args:
+        throats: Rows of the mesh's report, with ``centre_mm`` and ``diameter_mm``.
+        lines: Centrelines; a throat's flow is that of all outlets whose line passes through it.
+        outflow: By outlet [m^3/s].
+        problem: Density and viscosity.
+
+    Returns:
+        One number a throat, ``(n,)``, not negative.
+    """
+    strengths = []
+    for throat in throats:
+        d, centre = float(throat["diameter_mm"]), np.asarray(throat["centre_mm"])
+        Q, widest = 0.0, d
+        for line in lines:
+            away = np.linalg.norm(line.points_mm - centre, axis=1)
+            k = int(np.argmin(away))
+            if away[k] > 0.5 * d:
+                continue
+            Q += abs(outflow[line.outlet])
+            way = line.abscissa_mm - line.abscissa_mm[k]
+            widest = max(widest, float(2 * line.radius_mm[(way >= 0) & (way <= REACH * d)].max()))
+        reynolds = 4 * problem.density * Q / (math.pi * problem.rheology.viscosity * d * 1e-3)
+        strengths.append(reynolds * (1 - (d / widest) ** 2))
+    return np.array(strengths)
 
 
 def _end(solve: Path) -> BranchEnd:
@@ -156,6 +232,11 @@ def _end(solve: Path) -> BranchEnd:
     )
 
 
-def sizes_of(folder: Path, refinement: Refinement) -> Background | None:
+def sizes_of(folder: Path, refinement: Refinement) -> Finer | Background | None:
     """Sizes of the mesh to make now."""
-    return None if refinement.sizes is None else Background.load(folder / refinement.sizes)
+    last = refinement.last
+    if last is None:
+        return None
+    if last.sizes is not None:
+        return Background.load(folder / last.sizes)
+    return Finer(last.everywhere, last.throats)

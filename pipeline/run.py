@@ -142,16 +142,17 @@ def _keep_refinement(ledger: Manifest, case: Case, folder: Path, *, forced: bool
     choices = {**_sections("mesh", "adapt")(case), **_solve_choices(case)}
     basis = manifest.fingerprint(choices, [manifest.sha256(folder / name) for name in ANATOMY])
     tried = ledger.refinement
-    lost = tried.sizes is not None and not (folder / tried.sizes).is_file()
+    sizes = None if tried.last is None else tried.last.sizes
+    lost = sizes is not None and not (folder / sizes).is_file()
     if forced or lost or tried.basis != basis:
         ledger.refinement = Refinement(basis=basis)
 
 
 def _better_mesh(case: Case, folder: Path, tried: Refinement, why: str) -> None:
     """Choose the sizes of the next mesh from the solution there is."""
-    attempt = next_attempt(folder, case.adapt, len(tried.attempts) + 1)
+    attempt = next_attempt(folder, case.adapt, tried)
     tried.attempts.append(attempt)
-    log.info("%-8s %s on %d cells: about %d follow", "adapt", why, attempt.cells, attempt.wanted)
+    log.info("%-8s %s on %d cells: another mesh follows", "adapt", why, attempt.cells)
 
 
 def _another_mesh(
@@ -193,9 +194,12 @@ def _fingerprint(
     inputs = {name: manifest.sha256(folder / name) for name in stage.inputs}
     if stage.name == "surface":
         inputs |= {str(file): manifest.sha256(file) for file in input_files(case).values()}
-    if stage.name == "mesh" and refinement.sizes is not None:
-        inputs[refinement.sizes] = manifest.sha256(folder / refinement.sizes)
-    return manifest.fingerprint(stage.choices(case), inputs.values()), inputs
+    choices, last = stage.choices(case), refinement.last
+    if stage.name == "mesh" and last is not None:
+        choices["finer"] = [last.everywhere, last.throats]
+        if last.sizes is not None:
+            inputs[last.sizes] = manifest.sha256(folder / last.sizes)
+    return manifest.fingerprint(choices, inputs.values()), inputs
 
 
 def _prepare(folder: Path, fingerprint: str, *, wipe: bool) -> None:

@@ -1,43 +1,111 @@
 """A better mesh from the solution on the one before: the way there and back."""
 
 import json
+import math
 import textwrap
 
+import numpy as np
 import pytest
 
+from meshing.background import Background
 from meshing.errors import ComputationError
+from meshing.sizing import Finer
 from pipeline import run as runner
+from pipeline.anatomy.types import Centerline
 from pipeline.case import Case
 from pipeline.manifest import Manifest
-from pipeline.refine import Adapt, Attempt, Refinement
+from pipeline.refine import EVERYWHERE, Adapt, Attempt, Refinement, _finer, jet_strengths, sizes_of
 from pipeline.run import Stage, run
+from solver.problem import FlowProblem
+
+PROBLEM = FlowProblem.model_validate(
+    {
+        "mesh": "mesh.json",
+        "rheology": {"kind": "newtonian", "viscosity": 3.5e-3},
+        "inlet": {"kind": "pressure", "p": 12_000.0},
+        "outlets": {"a": {"kind": "resistance", "R": 1e9}, "b": {"kind": "resistance", "R": 1e9}},
+    }
+)
+OUTFLOW = {"a": 2e-6, "b": 1e-6}
 
 
-def attempt(cells, factor=1.4):
-    return Attempt(
-        cells=cells,
-        factor=factor,
-        seconds=5.0,
-        error_Pa=9.0,
-        wanted=2 * cells,
-        sizes=f"{2 * cells}",
-    )
+def line(outlet, along, throats):
+    """A line of diameter 3 mm from the origin; ``throats``: place and diameter [mm], 4 mm long."""
+    s = np.linspace(0, 60, 601)
+    radius = np.full(s.size, 1.5)
+    for place, d in throats:
+        radius = np.where(np.abs(s - place) < 2, d / 2, radius)
+    points = s[:, None] * np.asarray(along)
+    unit, none = np.tile(along, (s.size, 1)), np.zeros(s.size)
+    area = math.pi * radius**2
+    flags = none.astype(np.int32), none.astype(bool)
+    return Centerline(outlet, points, s, radius, area, unit, *flags)
 
 
-def test_sizes_and_notes_follow_the_attempts():
+def row(centre, diameter):
+    return {"centre_mm": list(centre), "diameter_mm": diameter}
+
+
+def test_strength_is_the_throats_reynolds_number_times_the_expansion():
+    lines = (line("a", (1.0, 0, 0), [(20, 1.5)]), line("b", (0, 1.0, 0), [(20, 1.0)]))
+    throats = [row((20, 0, 0), 1.5), row((0, 20, 0), 1.0)]
+    a, b = jet_strengths(throats, lines, OUTFLOW, PROBLEM)
+    reynolds = 4 * 1060 * 2e-6 / (math.pi * 3.5e-3 * 1.5e-3)
+    assert a == pytest.approx(reynolds * (1 - 0.25), rel=1e-9)
+    assert b / a == pytest.approx(0.5 * 1.5 * (1 - 1 / 9) / 0.75, rel=1e-9)
+
+
+def test_a_throat_of_the_stem_carries_the_flow_of_all_its_outlets():
+    lines = (line("a", (1.0, 0, 0), [(20, 1.5)]), line("b", (1.0, 0, 0), [(20, 1.5)]))
+    alone = jet_strengths([row((20, 0, 0), 1.5)], lines[:1], OUTFLOW, PROBLEM)
+    both = jet_strengths([row((20, 0, 0), 1.5)], lines, OUTFLOW, PROBLEM)
+    assert both / alone == pytest.approx(1.5)
+
+
+def test_a_throat_off_every_line_counts_nothing():
+    lines = (line("a", (1.0, 0, 0), []),)
+    assert jet_strengths([row((20, 5, 0), 1.5)], lines, OUTFLOW, PROBLEM) == pytest.approx(0)
+
+
+def attempt(cells, factor=1.4, **changes):
+    return Attempt(cells=cells, factor=factor, seconds=5.0, **changes)
+
+
+def test_what_decides_the_mesh_and_the_notes_follow_the_attempts():
     tried = Refinement()
-    assert tried.sizes is None
+    assert tried.last is None
     assert tried.notes() == []
     assert tried.goes_on(Adapt())
     assert not tried.goes_on(Adapt(when="never"))
-    tried.attempts.append(attempt(1000))
-    assert tried.sizes == "2000"
+    tried.attempts.append(attempt(1000, throats=(0.5, 1.0)))
+    assert tried.last == tried.attempts[0]
     assert (tried.goes_on(Adapt()), tried.goes_on(Adapt(rounds=2))) == (False, True)
-    assert "1000 tetrahedra the branch of steady states ended at 1.400" in tried.notes()[0]
+    (note,) = tried.notes()
+    assert "1000 tetrahedra the branch of steady states ended at 1.400" in note
+    assert "finer in 1 throat and behind" in note
     tried.withdrawn = "out of memory"
-    assert tried.sizes is None
+    assert tried.last is None
     assert not tried.goes_on(Adapt(rounds=2))
     assert "out of memory" in tried.notes()[1]
+
+
+def test_the_throats_of_the_strongest_jets_are_halved_each_time():
+    first = _finer(np.array([10.0, 4.0, 6.0]), None)
+    assert first == {"throats": (0.5, 1.0, 0.5), "everywhere": 1.0}
+    second = _finer(np.array([10.0, 4.0, 3.0]), attempt(1, **first))
+    assert second["throats"] == (0.25, 1.0, 0.5)
+    assert _finer(np.array([]), None) == {"everywhere": EVERYWHERE}
+
+
+def test_sizes_are_those_of_the_last_attempt(tmp_path):
+    assert sizes_of(tmp_path, Refinement()) is None
+    halved = Refinement(attempts=[attempt(9, throats=(0.5,))])
+    assert sizes_of(tmp_path, halved) == Finer(1.0, (0.5,))
+    field = Background(np.eye(4)[:, :3], np.arange(4)[None], np.full(4, 0.3))
+    field.save(tmp_path / "sizes.npz")
+    read = sizes_of(tmp_path, Refinement(attempts=[attempt(9, sizes="sizes.npz")]))
+    assert isinstance(read, Background)
+    assert np.array_equal(read.size, field.size)
 
 
 # -- the way through the stages ----------------------------------------------------------------
@@ -62,7 +130,7 @@ def stages(monkeypatch, tmp_path):
         tried, case = Manifest.open(run).refinement, load(run / "case.yaml")
         listed = lambda file: (run / file).read_text().split() if (run / file).exists() else []
         if name == "mesh":
-            text = tried.sizes or "1000"
+            text = tried.last.sizes if tried.last else "1000"
             (run / "mesh" / "mesh.json").write_text(text)
         else:
             text = (run / "mesh" / "mesh.json").read_text() if name == "solve" else ""
@@ -83,10 +151,10 @@ def stages(monkeypatch, tmp_path):
     monkeypatch.setattr(runner, "STAGE_NAMES", ("anatomy", "mesh", "solve"))
     monkeypatch.setattr(runner, "ANATOMY", ("anatomy/out.txt",))
 
-    def double(folder, adapt, number):
-        made = attempt(int((folder / "mesh" / "mesh.json").read_text()))
-        (folder / made.sizes).write_text(made.sizes)
-        return made
+    def double(folder, adapt, tried):
+        cells = int((folder / "mesh" / "mesh.json").read_text())
+        (folder / str(2 * cells)).write_text(str(2 * cells))
+        return attempt(cells, sizes=str(2 * cells))
 
     monkeypatch.setattr(runner, "next_attempt", double)
     original = runner._child
