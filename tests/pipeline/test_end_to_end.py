@@ -16,6 +16,11 @@ import pytest
 import pyvista as pv
 import yaml
 
+from meshing.generate import generate
+from pipeline.anatomy import to_lumen
+from pipeline.case_file import load
+from pipeline.refine import Adapt, Refinement, next_attempt, sizes_of
+
 FFR3D = Path(sys.executable).parent / "ffr3d"
 MU, RHO, MMHG = 3.5e-3, 1060.0, 133.322
 pytestmark = pytest.mark.slow
@@ -207,3 +212,58 @@ def test_the_same_input_gives_the_same_mesh_bit_by_bit(tmp_path):
         files = ("surface/lumen.vtp", "anatomy/vessel.vtp", "mesh/mesh.h5", "mesh/mesh.json")
         digests.append([hashlib.sha256((run / name).read_bytes()).hexdigest() for name in files])
     assert digests[0] == digests[1]
+
+
+@pytest.fixture(scope="module")
+def coarse(tmp_path_factory):
+    """The case of a tube with a 60 % stenosis on coarse linear elements, and its surface."""
+    folder = tmp_path_factory.mktemp("coarse")
+
+    def radius(x):
+        return 1.5 * (1 - 0.3 * (1 + np.cos(np.pi * np.clip((x - 12) / 4, -1, 1))))
+
+    return write_case(
+        folder,
+        tube(28.0, radius),
+        anatomy={"inlet": [0.0, 0.0, 0.0]},
+        mesh={"elements_per_diameter": 3, "elements_across_throat": 3, "jet_growth": 0.1},
+        solver={"element": "P1-P1", "ranks": 1},
+        physiology={"resting": {"flow_mL_per_min": 30}},
+    )
+
+
+def test_a_mesh_adapted_to_the_solution_before(coarse, tmp_path):
+    settings = ("--set", "adapt.when=always", "--set", "adapt.growth=3")
+    run = tmp_path / "run"
+    ffr3d("run", coarse, "-o", run, *settings, "--to", "ffr")
+    (attempt,) = json.loads((run / "run.json").read_text())["refinement"]["attempts"]
+    assert (attempt["factor"], attempt["sizes"]) == (1.0, "adapt/sizes_1.npz")
+    cells = json.loads((run / "solve/flow.json").read_text())["cells"]
+    assert cells == pytest.approx(3 * attempt["cells"], rel=0.4)
+    notes = json.loads((run / "ffr/ffr.json").read_text())["notes"]
+    assert any("adapted to the state there" in note for note in notes)
+    out = ffr3d("run", coarse, "-o", run, *settings, "--to", "ffr")
+    assert out.count("unchanged, skipped") == 5
+
+
+def test_a_stuck_run_goes_back_for_a_finer_throat(coarse, tmp_path):
+    """The end of the branch is made up; what follows from it is not."""
+    run = tmp_path / "run"
+    ffr3d("run", coarse, "-o", run, "--set", "adapt.when=never", "--to", "solve")
+    flow = json.loads((run / "solve/flow.json").read_text())
+    end = {
+        "factor": 1.3,
+        "outflow": {name: p["Q"] for name, p in flow["patches"].items() if name != flow["inlet"]},
+        "cells": flow["cells"],
+        "steps": 9,
+        "seconds": 1.0,
+    }
+    (run / "solve/branch_end.json").write_text(json.dumps(end))
+    attempt = next_attempt(run, Adapt(), Refinement())
+    assert attempt.throats == (0.5,)
+    (before,) = json.loads((run / "mesh/mesh.json").read_text())["quality"]["throats"]
+    sizes = sizes_of(run, Refinement(attempts=[attempt]))
+    mesh = generate(to_lumen(run / "anatomy"), load(coarse).mesh, tmp_path / "finer", sizes=sizes)
+    (after,) = mesh.quality["throats"]
+    assert after["across"] > 1.6 * before["across"]
+    assert mesh.quality["cells"] > 1.3 * flow["cells"]
