@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from meshing.options import MeshOptions
-from pipeline.refine import Adapt
 from solver.problem import Element, SteadyOptions
 
 Point = tuple[float, float, float]
@@ -212,6 +211,22 @@ class SolverOptions(Section):
         default=None, ge=1, le=1024, description="MPI ranks; all physical cores if absent"
     )
     steady: SteadyOptions = SteadyOptions()
+
+
+class Adapt(Section):
+    """When a mesh is made again from the solution on it, and how much larger."""
+
+    when: Literal["never", "stuck", "always"] = Field(
+        default="stuck",
+        description="stuck: where no steady state of the real fluid was found on the mesh",
+    )
+    rounds: int = Field(default=1, ge=1, le=5, description="meshes after the first, at most")
+    growth: float = Field(
+        default=2.0,
+        ge=0.5,
+        le=10,
+        description="always: tetrahedra of a mesh over those of the one before",
+    )
 
 
 class Report(Section):

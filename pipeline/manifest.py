@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.refine import Refinement
+from pipeline.attempts import Refinement
 
 VERSIONS_OF = ("ffr3d", "numpy", "vtk", "vmtk", "gmsh", "mmgpy", "pyvista", "fenics-dolfinx", "dolfinx-solver-real",
                "petsc4py", "mpi4py", "mpich")  # fmt: skip

@@ -13,18 +13,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
 
 from meshing.background import Background
 from meshing.sizing import Finer
 from meshing.vessel import VesselMesh
 from pipeline.adapt import branch_flows, indicator, next_sizes
 from pipeline.anatomy.types import Anatomy, Centerline
+from pipeline.attempts import Attempt, Refinement
+from pipeline.case import Adapt
 from solver.problem import BranchEnd, FlowProblem, FlowResult
 
 FOLDER = "adapt"
@@ -36,97 +37,6 @@ EVERYWHERE = 0.7
 """Factor of all sizes where the vessel has no throat."""
 REACH = 10.0
 """The vessel behind a throat is looked at over so many diameters of the throat."""
-
-
-class Adapt(BaseModel):
-    """When a mesh is made again from the solution on it, and how much larger."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    when: Literal["never", "stuck", "always"] = Field(
-        default="stuck",
-        description="stuck: where no steady state of the real fluid was found on the mesh",
-    )
-    rounds: int = Field(default=1, ge=1, le=5, description="meshes after the first, at most")
-    growth: float = Field(
-        default=2.0,
-        ge=0.5,
-        le=10,
-        description="always: tetrahedra of a mesh over those of the one before",
-    )
-
-
-class Attempt(BaseModel):
-    """A mesh that was left for a better one.
-
-    Attributes:
-        cells: Its tetrahedra.
-        factor: On the viscosity, at which the branch of steady states ended on it; one where it did not.
-        seconds: Wall time of the solver on it.
-        throats: Factors of the next mesh's size in each throat, if that is what changes.
-        everywhere: Factor of all its sizes.
-        sizes: File of its sizes, relative to the run folder, if it is adapted.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    cells: int
-    factor: float
-    seconds: float
-    throats: tuple[float, ...] = ()
-    everywhere: float = 1.0
-    sizes: str | None = None
-
-
-class Refinement(BaseModel):
-    """What was tried with one anatomy and one set of choices.
-
-    Attributes:
-        basis: Fingerprint of these.
-        attempts: The meshes that were left, in order.
-        withdrawn: Why the mesh after the last attempt was given up, if it was.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    basis: str = ""
-    attempts: list[Attempt] = Field(default_factory=list)
-    withdrawn: str | None = None
-
-    @property
-    def last(self) -> Attempt | None:
-        """What decides the mesh to make now; None: the options alone."""
-        used = self.attempts[: -1 if self.withdrawn else None]
-        return used[-1] if used else None
-
-    def goes_on(self, adapt: Adapt) -> bool:
-        """Whether the present mesh may be left for a better one."""
-        more = self.withdrawn is None and len(self.attempts) < adapt.rounds
-        return more and adapt.when != "never"
-
-    def notes(self) -> list[str]:
-        """For a reader of the result."""
-        told = [_told(attempt) for attempt in self.attempts]
-        if self.withdrawn:
-            told.append(f"that mesh was given up: {self.withdrawn}")
-        return told
-
-
-def _told(attempt: Attempt) -> str:
-    why = (
-        f"the branch of steady states ended at {attempt.factor:.3f} times the viscosity"
-        if attempt.factor > 1.0
-        else "a steady state was found"
-    )
-    chosen = sum(share < 1.0 for share in attempt.throats)
-    what = (
-        "adapted to the state there"
-        if attempt.sizes
-        else f"finer in {chosen} throat{'s' if chosen > 1 else ''} and behind"
-        if attempt.throats
-        else "finer everywhere"
-    )
-    return f"on {attempt.cells} tetrahedra {why}; the mesh that followed is {what} (adapt)"
 
 
 def next_attempt(folder: Path, adapt: Adapt, tried: Refinement) -> Attempt:

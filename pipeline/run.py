@@ -24,10 +24,11 @@ from typing import Any
 
 from meshing.errors import BranchEndError, ComputationError, InputError
 from pipeline import manifest
+from pipeline.attempts import Refinement
 from pipeline.case import Case
 from pipeline.case_file import dump, input_files
 from pipeline.manifest import Manifest, StageRecord
-from pipeline.refine import Refinement, next_attempt
+from pipeline.refine import next_attempt
 
 log = logging.getLogger("ffr3d")
 

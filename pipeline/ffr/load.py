@@ -15,9 +15,9 @@ import numpy.typing as npt
 from meshing.errors import ComputationError
 from meshing.vessel import MeshArrays, VesselMesh
 from pipeline.anatomy.types import Anatomy, Centerline
+from pipeline.attempts import Refinement
 from pipeline.manifest import Manifest
 from pipeline.physiology import MMHG
-from pipeline.refine import Refinement
 from solver.problem import FlowProblem, FlowResult
 
 

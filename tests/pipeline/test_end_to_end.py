@@ -18,8 +18,10 @@ import yaml
 
 from meshing.generate import generate
 from pipeline.anatomy import to_lumen
+from pipeline.attempts import Refinement
+from pipeline.case import Adapt
 from pipeline.case_file import load
-from pipeline.refine import Adapt, Refinement, next_attempt, sizes_of
+from pipeline.refine import next_attempt, sizes_of
 
 FFR3D = Path(sys.executable).parent / "ffr3d"
 MU, RHO, MMHG = 3.5e-3, 1060.0, 133.322

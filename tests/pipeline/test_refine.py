@@ -12,9 +12,10 @@ from meshing.errors import ComputationError
 from meshing.sizing import Finer
 from pipeline import run as runner
 from pipeline.anatomy.types import Centerline
-from pipeline.case import Case
+from pipeline.attempts import Attempt, Refinement
+from pipeline.case import Adapt, Case
 from pipeline.manifest import Manifest
-from pipeline.refine import EVERYWHERE, Adapt, Attempt, Refinement, _finer, jet_strengths, sizes_of
+from pipeline.refine import EVERYWHERE, _finer, jet_strengths, sizes_of
 from pipeline.run import Stage, run
 from solver.problem import FlowProblem
 
