@@ -1,7 +1,7 @@
 """Cosine stenoses of 30 to 80 % of the diameter from surface to FFR with the defaults (`make verify`).
 
 The tubes have the shape of Young & Tsai's models: a cosine two diameters long in a straight tube. All are
-asked to converge untuned at the real viscosity (70 and 80 % do not yet: decision 0011), and held against an
+asked to converge untuned at the real viscosity (70 % does not yet: decisions 0011, 0026), and held against an
 independent solver's straight jet (`axisymmetric.py`).
 Drops lie between Borda-Carnot less 20 % and Young-Tsai plus 20 %, as the exact ones do.
 """
