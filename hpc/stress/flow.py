@@ -66,7 +66,7 @@ def _result(folder: Path) -> dict[str, Any]:
         "branch_end": flow["branch_end"],
         "mass_balance": flow["mass_balance"],
         "residual": flow["residual"],
-        "refined": [attempt["end"]["factor"] for attempt in tried["attempts"]],
+        "refined": [attempt["factor"] for attempt in tried["attempts"]],
         "withdrawn": tried["withdrawn"],
         "solve_seconds": flow["seconds"]["total"],
         "throat_reynolds": throat,
