@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field
 
+from meshing.errors import ComputationError
 from pipeline.case import Adapt
+
+MEMORY_GROWTH = 1.15
+"""Power of the number of cells that the solver's peak memory grows with (measured: docs/measured.md)."""
+SPARE = 0.9
+"""Part of the free memory that a finer mesh may count on."""
 
 
 class Attempt(BaseModel):
@@ -14,6 +23,7 @@ class Attempt(BaseModel):
         cells: Its tetrahedra.
         factor: On the viscosity, at which the branch of steady states ended on it; one where it did not.
         seconds: Wall time of the solver on it.
+        memory_GiB: Peak memory of the solver on it, all ranks.
         throats: Factors of the next mesh's size in each throat, if that is what changes.
         everywhere: Factor of all its sizes.
         sizes: File of its sizes, relative to the run folder, if it is adapted.
@@ -24,6 +34,7 @@ class Attempt(BaseModel):
     cells: int
     factor: float
     seconds: float
+    memory_GiB: float = 0.0
     throats: tuple[float, ...] = ()
     everywhere: float = 1.0
     sizes: str | None = None
@@ -55,6 +66,26 @@ class Refinement(BaseModel):
         more = self.withdrawn is None and len(self.attempts) < adapt.rounds
         return more and adapt.when != "never"
 
+    def check_memory(self, cells: int, free_GiB: float) -> None:
+        """Whether the solver can be expected to fit the mesh that follows the last attempt.
+
+        Args:
+            cells: Of that mesh.
+            free_GiB: Memory there is.
+
+        Raises:
+            ComputationError: It cannot.
+        """
+        before = self.last
+        if before is None:
+            return
+        needed = before.memory_GiB * (cells / before.cells) ** MEMORY_GROWTH
+        if needed > SPARE * free_GiB:
+            raise ComputationError(
+                f"the flow on {cells} tetrahedra would take some {needed:.1f} GiB of memory "
+                f"({before.memory_GiB:.1f} GiB on {before.cells}), and {free_GiB:.1f} GiB are free"
+            )
+
     def notes(self) -> list[str]:
         """For a reader of the result."""
         told = [_told(attempt) for attempt in self.attempts]
@@ -78,3 +109,11 @@ def _told(attempt: Attempt) -> str:
         else "finer everywhere"
     )
     return f"on {attempt.cells} tetrahedra {why}; the mesh that followed is {what} (adapt)"
+
+
+def free_memory() -> float:
+    """Memory that a new process can have [GiB]: ``MemAvailable``, or infinite where the system does not tell."""
+    table = Path("/proc/meminfo")
+    rows = table.read_text().splitlines() if table.exists() else []
+    kilobytes = [int(row.split()[1]) for row in rows if row.startswith("MemAvailable:")]
+    return kilobytes[0] / 2**20 if kilobytes else math.inf

@@ -220,7 +220,7 @@ class Adapt(Section):
         default="stuck",
         description="stuck: where no steady state of the real fluid was found on the mesh",
     )
-    rounds: int = Field(default=1, ge=1, le=5, description="meshes after the first, at most")
+    rounds: int = Field(default=2, ge=1, le=5, description="meshes after the first, at most")
     growth: float = Field(
         default=2.0,
         ge=0.5,

@@ -54,7 +54,12 @@ def next_attempt(folder: Path, adapt: Adapt, tried: Refinement) -> Attempt:
     anatomy = Anatomy.load(folder / "anatomy" / "anatomy.json")
     lines = read_centerlines(folder / "anatomy" / "centerlines.vtp", anatomy)
     problem = FlowProblem.load(solve / "problem.json")
-    made = Attempt(cells=end.cells, factor=end.factor, seconds=end.seconds)
+    made = Attempt(
+        cells=end.cells,
+        factor=end.factor,
+        seconds=end.seconds,
+        memory_GiB=end.peak_memory_GiB,
+    )
     if end.factor > 1.0 and (last is None or last.sizes is None):
         strength = jet_strengths(vessel.quality["throats"], lines, end.outflow, problem)
         return made.model_copy(update=_finer(strength, last))
@@ -138,7 +143,12 @@ def _end(solve: Path) -> BranchEnd:
     outflow = {name: patch.Q for name, patch in flow.patches.items() if name != flow.inlet}
     seconds = flow.seconds.get("total", 0.0)
     return BranchEnd(
-        factor=1.0, outflow=outflow, cells=flow.cells, steps=flow.steps, seconds=seconds
+        factor=1.0,
+        outflow=outflow,
+        cells=flow.cells,
+        steps=flow.steps,
+        seconds=seconds,
+        peak_memory_GiB=flow.peak_memory_GiB,
     )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from meshing.errors import BranchEndError, ComputationError, InputError
+from pipeline.attempts import free_memory
 from pipeline.case import Case
 from pipeline.case_file import load
 from pipeline.manifest import Manifest
@@ -48,8 +49,10 @@ def mesh(folder: Path, case: Case) -> None:
     picture.unlink(missing_ok=True)
     lumen = to_lumen(folder / "anatomy")
     try:
-        sizes = sizes_of(folder, Manifest.open(folder).refinement)
-        generate(lumen, case.mesh, folder / "mesh", _progress("mesh"), sizes)
+        tried = Manifest.open(folder).refinement
+        sizes = sizes_of(folder, tried)
+        vessel = generate(lumen, case.mesh, folder / "mesh", _progress("mesh"), sizes)
+        tried.check_memory(vessel.quality["cells"], free_memory())
     except NoMeshError as error:
         from pipeline.report.faults import draw
 

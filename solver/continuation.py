@@ -27,7 +27,7 @@ Array = npt.NDArray[np.float64]
 VISCOSITY = " nu*"
 MAX_THICKENING = 1.5
 """A steady state of a fluid thicker than this is not taken for the real one's."""
-HASTY = 0.06
+HASTY = 0.02
 """Shortest step in ln(viscosity) where a finer mesh can follow: no need to meet the end of the branch closely."""
 BASE = 0.5
 """Distance of the two states of an extrapolation, as a part of the way that is missing."""

@@ -139,7 +139,7 @@ def _follow(driver: SteadySolver, rough: Goal, knob: Knob, here: float) -> bool:
             here, known = target, [*known[-1:], (target, system.snapshot())]
             step = min(LOG_STEP_MAX, step * (1.4 if outcome.steps <= 4 else 0.8))
         else:
-            step *= 0.5
+            step = 0.5 * (here - target)
     return here == 0.0
 
 

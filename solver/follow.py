@@ -65,7 +65,7 @@ def follow(driver: SteadySolver, goal: Goal, knob: Knob, start: float, end: floa
             known.append((here, system.snapshot()))
             step = min(LOG_STEP_MAX, step * _pace(outcome.steps))
         else:
-            step *= 0.4
+            step = 0.4 * (here - target)
     system.restore(known[-1][1])
     knob.turn(math.exp(here))
     return known

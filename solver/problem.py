@@ -107,6 +107,7 @@ class BranchEnd(_Frozen):
     cells: int
     steps: int
     seconds: float = Field(description="wall time")
+    peak_memory_GiB: float = Field(description="sum over the ranks")
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -204,6 +204,7 @@ def _stop(run: Run, found: Found) -> None:
     }
     if run.output is not None:
         field_file.write(system, run.output / "fields.h5")
+    memory = peak_memory(run.comm)
     if run.output is not None and run.comm.rank == 0:
         BranchEnd(
             factor=outcome.thickening,
@@ -211,6 +212,7 @@ def _stop(run: Run, found: Found) -> None:
             cells=system.mesh.cells,
             steps=len(run.progress.rows),
             seconds=round(run.seconds["solve"], 3),
+            peak_memory_GiB=memory,
         ).save(run.output / "branch_end.json")
     raise BranchEndError(outcome.reason)
 

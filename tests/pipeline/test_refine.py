@@ -69,7 +69,7 @@ def test_a_throat_off_every_line_counts_nothing():
 
 
 def attempt(cells, factor=1.4, **changes):
-    return Attempt(cells=cells, factor=factor, seconds=5.0, **changes)
+    return Attempt(cells=cells, factor=factor, seconds=5.0, memory_GiB=1.0, **changes)
 
 
 def test_what_decides_the_mesh_and_the_notes_follow_the_attempts():
@@ -80,7 +80,7 @@ def test_what_decides_the_mesh_and_the_notes_follow_the_attempts():
     assert not tried.goes_on(Adapt(when="never"))
     tried.attempts.append(attempt(1000, throats=(0.5, 1.0)))
     assert tried.last == tried.attempts[0]
-    assert (tried.goes_on(Adapt()), tried.goes_on(Adapt(rounds=2))) == (False, True)
+    assert (tried.goes_on(Adapt()), tried.goes_on(Adapt(rounds=1))) == (True, False)
     (note,) = tried.notes()
     assert "1000 tetrahedra the branch of steady states ended at 1.400" in note
     assert "finer in 1 throat and behind" in note
@@ -88,6 +88,17 @@ def test_what_decides_the_mesh_and_the_notes_follow_the_attempts():
     assert tried.last is None
     assert not tried.goes_on(Adapt(rounds=2))
     assert "out of memory" in tried.notes()[1]
+
+
+def test_a_mesh_too_large_for_the_memory_is_told_before_it_is_solved():
+    tried = Refinement()
+    tried.check_memory(10**9, 0.1)  # the options' own mesh: nothing to compare with
+    tried.attempts.append(attempt(1000))
+    tried.check_memory(3000, 4.0)
+    with pytest.raises(
+        ComputationError, match=r"some 3\.5 GiB of memory \(1\.0 GiB on 1000\), and 3\.6 GiB"
+    ):
+        tried.check_memory(3000, 3.6)
 
 
 def test_the_throats_of_the_strongest_jets_are_halved_each_time():
@@ -240,9 +251,9 @@ class TestRun:
         with monkeypatch.context() as patch:
             patch.setattr(runner, "next_attempt", killed)
             with pytest.raises(KeyboardInterrupt):
-                run(case_with(when="always"), folder)
+                run(case_with(when="always", rounds=1), folder)
         assert calls(folder) == ["anatomy", "mesh", "solve"]
-        run(case_with(when="always"), folder)
+        run(case_with(when="always", rounds=1), folder)
         assert calls(folder)[-2:] == ["mesh", "solve"]
         assert (folder / "solve" / "out.txt").read_text() == "2000"
 
