@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.case import Case
 from pipeline.report import charts, scenes
+from pipeline.report.border import straighten
 from pipeline.report.colours import scales
 from pipeline.report.data import Run, gather
 from pipeline.report.html import render
@@ -30,8 +31,7 @@ def run(run_folder: Path, case: Case) -> None:
     import pyvista as pv
 
     data = gather(run_folder, case)
-    wall_file = run_folder / "ffr" / "wall.vtp"
-    wall = pv.PolyData(str(wall_file))
+    wall = straighten(pv.PolyData(str(run_folder / "ffr" / "wall.vtp")), data.anatomy.ends)
     fields = scales(
         np.asarray(wall.point_data["wall_shear_stress_Pa"]),
         np.asarray(wall.point_data["pressure_mmHg"]),
@@ -47,9 +47,9 @@ def run(run_folder: Path, case: Case) -> None:
         del figures["convergence"]
     if not charts.mesh_quality(data, figures["quality"]):
         del figures["quality"]
-    scenes.ffr_map(wall_file, fields[0], labels, figures["map"])
+    scenes.ffr_map(wall, fields[0], labels, figures["map"])
     place = _mesh_figure(data, figures["mesh"])
-    view = scene(wall_file, fields, labels)
+    view = scene(wall, fields, labels)
     view["fields"][0]["threshold"] = case.report.threshold
     (run_folder / "report.html").write_text(render(data, view, figures, place), encoding="utf-8")
 

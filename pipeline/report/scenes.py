@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.report.colours import INK, LESION, MASKED, Scale
 from pipeline.report.view import best_view
+
+if TYPE_CHECKING:
+    import pyvista as pv
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,11 +46,8 @@ def vessel_axes(wall: Any, labels: Sequence[Label]) -> Floats:  # noqa: ANN401
     )
 
 
-def ffr_map(wall_file: Path, scale: Scale, labels: Sequence[Label], path: Path) -> None:
+def ffr_map(wall: pv.PolyData, scale: Scale, labels: Sequence[Label], path: Path) -> None:
     """Draw the wall coloured by ``scale``, with lesions and vessel ends marked."""
-    import pyvista as pv
-
-    wall: Any = pv.read(wall_file)
     axes = vessel_axes(wall, labels)
     inside = np.asarray(wall.points, dtype=np.float64) @ axes.T
     plotter = _plotter(*_window(inside))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,22 +21,19 @@ STEPS = 65534  # of a 16-bit value; 65535 is "masked"
 MASK_VALUE = 65535
 
 
-def scene(wall_file: Path, scales: Sequence[Scale], labels: Sequence[Label]) -> dict[str, Any]:
+def scene(wall: pv.PolyData, scales: Sequence[Scale], labels: Sequence[Label]) -> dict[str, Any]:
     """Everything ``viewer.js`` needs, JSON-able.
 
     Args:
-        wall_file: ``ffr/wall.vtp``.
+        wall: The wall with its nodal fields (``ffr/wall.vtp``).
         scales: The fields to choose from and their colours; the first is shown first.
         labels: Texts at points.
     """
-    import pyvista as pv
-
-    full = pv.PolyData(str(wall_file))
-    light = decimate(full)
+    light = decimate(wall)
     points = np.asarray(light.points, dtype=np.float64)
     low, high = points.min(axis=0), points.max(axis=0)
     size = float((high - low).max())
-    fields = [_field(full, points, scale) for scale in scales]
+    fields = [_field(wall, points, scale) for scale in scales]
     triangles = np.asarray(light.regular_faces)
     index_type = np.uint16 if len(points) <= 65535 else np.uint32
     return {
@@ -49,7 +45,7 @@ def scene(wall_file: Path, scales: Sequence[Scale], labels: Sequence[Label]) -> 
         "fields": fields,
         "labels": [{"text": x.text, "point_mm": list(x.point_mm), "kind": x.kind} for x in labels],
         "masked_colour": MASKED,
-        "view": vessel_axes(full, labels).tolist(),
+        "view": vessel_axes(wall, labels).tolist(),
     }
 
 

@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import json
 import re
 import shutil
@@ -8,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pyvista as pv
 
 from meshing.errors import InputError
 from pipeline import ffr, report
+from pipeline.anatomy.types import End
 from pipeline.manifest import Manifest, StageRecord
+from pipeline.report.border import straighten
 from pipeline.report.charts import label_rows
 from pipeline.report.colours import scales
 from pipeline.report.data import gather
@@ -190,7 +194,7 @@ def test_text_of_others_cannot_become_markup(made, tube_run):
     )
     data = gather(folder, nasty)
     labels = [Label("</script><b>", (0.0, 0.0, 0.0), "end")]
-    wall = folder / "ffr" / "wall.vtp"
+    wall = pv.PolyData(str(folder / "ffr" / "wall.vtp"))
     view = scene(wall, [], labels)
     figures = {n: folder / "figures" / f"{n}.png" for n in ("map", "mesh", "pull_back")}
     text = render(data, view, figures, "here")
@@ -221,8 +225,29 @@ def test_a_missing_stage_is_named(tmp_path, tube_run):
         report.run(tmp_path, tube_run[1])
 
 
+def test_the_border_of_the_mask_is_straight_in_pictures():
+    wall = pv.Cylinder(radius=1.5, height=20, direction=(0, 0, 1), resolution=24, capping=False)
+    wall = wall.triangulate().subdivide(4)
+    z = np.asarray(wall.points)[:, 2]
+    mask = z > 2.1  # no row of nodes lies there
+    wall.point_data["extension"] = mask.astype(np.uint8)
+    wall.point_data["ffr"] = np.where(mask, np.nan, 0.9)
+    end = End("out", "outlet", 1, (0.0, 0.0, 2.1), (0.0, 0.0, 1.0), 7.0, 3.0, 8.0)
+    far = dataclasses.replace(end, name="in", centre_mm=(0.0, 0.0, -9.0), normal=(0.0, 0.0, -1.0))
+    made = straighten(wall, [end, far])
+    ffr_there = np.asarray(made.point_data["ffr"])
+    coloured = ~np.isnan(ffr_there)
+    assert np.asarray(made.points)[coloured, 2].max() == pytest.approx(2.1)
+    assert ffr_there[coloured] == pytest.approx(0.9)
+    assert np.array_equal(np.asarray(made.points)[~mask], np.asarray(wall.points)[~mask])
+    whole = coloured[made.regular_faces].all(axis=1)
+    shown = made.extract_cells(whole).compute_cell_sizes()["Area"].sum()
+    sides = 24 * 2 * 1.5 * np.sin(np.pi / 24)
+    assert shown == pytest.approx(sides * 12.1, rel=1e-6)
+    assert straighten(wall, [dataclasses.replace(end, extension_mm=0.0)]) == wall
+
+
 def test_decimation_keeps_shape_and_limit():
-    import pyvista as pv
 
     sphere = pv.Sphere(radius=2.0, theta_resolution=120, phi_resolution=120)
     light = decimate(sphere, 5000)
