@@ -26,7 +26,8 @@ class Attempt(BaseModel):
         memory_GiB: Peak memory of the solver on it, all ranks.
         throats: Factors of the next mesh's size in each throat, if that is what changes.
         everywhere: Factor of all its sizes.
-        sizes: File of its sizes, relative to the run folder, if it is adapted.
+        sizes: File of the next mesh's sizes, relative to the run folder, if it is adapted.
+        state: File of the fields on this mesh to begin with on the next (`pipeline.carry`), likewise.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -38,6 +39,7 @@ class Attempt(BaseModel):
     throats: tuple[float, ...] = ()
     everywhere: float = 1.0
     sizes: str | None = None
+    state: str | None = None
 
 
 class Refinement(BaseModel):

@@ -25,6 +25,7 @@ from meshing.vessel import VesselMesh
 from pipeline.adapt import branch_flows, indicator, next_sizes
 from pipeline.anatomy.types import Anatomy, Centerline
 from pipeline.attempts import Attempt, Refinement
+from pipeline.carry import keep
 from pipeline.case import Adapt
 from solver.problem import BranchEnd, FlowProblem, FlowResult
 
@@ -40,7 +41,7 @@ REACH = 10.0
 
 
 def next_attempt(folder: Path, adapt: Adapt, tried: Refinement) -> Attempt:
-    """Choose the mesh that follows the one of a run folder; write its sizes, if it is adapted.
+    """Choose the mesh that follows the one of a run folder; keep the fields, write its sizes if it is adapted.
 
     Args:
         folder: With ``anatomy/``, ``mesh/``, and in ``solve/`` the fields and ``flow.json`` or ``branch_end.json``.
@@ -54,17 +55,21 @@ def next_attempt(folder: Path, adapt: Adapt, tried: Refinement) -> Attempt:
     anatomy = Anatomy.load(folder / "anatomy" / "anatomy.json")
     lines = read_centerlines(folder / "anatomy" / "centerlines.vtp", anatomy)
     problem = FlowProblem.load(solve / "problem.json")
+    (folder / FOLDER).mkdir(exist_ok=True)
+    number = len(tried.attempts) + 1
+    state = Path(FOLDER) / f"state_{number}.h5"
+    keep(vessel.arrays(), solve / "fields.h5", end, folder / state)
     made = Attempt(
         cells=end.cells,
         factor=end.factor,
         seconds=end.seconds,
         memory_GiB=end.peak_memory_GiB,
+        state=str(state),
     )
     if end.factor > 1.0 and (last is None or last.sizes is None):
         strength = jet_strengths(vessel.quality["throats"], lines, end.outflow, problem)
         return made.model_copy(update=_finer(strength, last))
-    sizes = Path(FOLDER) / f"sizes_{len(tried.attempts) + 1}.npz"
-    (folder / FOLDER).mkdir(exist_ok=True)
+    sizes = Path(FOLDER) / f"sizes_{number}.npz"
     _adapted(vessel, solve, lines, problem, end, adapt).save(folder / sizes)
     return made.model_copy(update={"sizes": str(sizes)})
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from meshing.errors import BranchEndError, ComputationError, InputError
-from pipeline.attempts import free_memory
+from pipeline.attempts import Attempt, free_memory
 from pipeline.case import Case
 from pipeline.case_file import load
 from pipeline.manifest import Manifest
@@ -71,8 +71,13 @@ def solve(folder: Path, case: Case) -> None:
         case, Anatomy.load(folder / "anatomy" / "anatomy.json"), Path("../mesh/mesh.json")
     )
     (target / "branch_end.json").unlink(missing_ok=True)
-    another_can_follow = Manifest.open(folder).refinement.goes_on(case.adapt)
-    problem = problem.model_copy(update={"stop_at_branch_end": another_can_follow})
+    tried = Manifest.open(folder).refinement
+    problem = problem.model_copy(
+        update={
+            "stop_at_branch_end": tried.goes_on(case.adapt),
+            "guess": _guess(folder, tried.last),
+        }
+    )
     problem.save(target / "problem.json")
     (target / "physiology.json").write_text(json.dumps(record, indent=2))
     ranks = case.solver.ranks or physical_cores()
@@ -96,6 +101,18 @@ def solve(folder: Path, case: Case) -> None:
             f"the flow solver ended with exit status {status}; its messages are above, the last good state "
             f"and the history (if it came so far) in {target}"
         )
+
+
+def _guess(folder: Path, before: Attempt | None) -> Path | None:
+    """The fields on the mesh before, carried to the present one; relative to the stage's folder."""
+    from meshing.vessel import VesselMesh
+    from pipeline.carry import carry
+
+    if before is None or before.state is None or not (folder / before.state).is_file():
+        return None
+    guess = carry(folder / before.state, VesselMesh.load(folder / "mesh" / "mesh.json").arrays())
+    guess.save(folder / "solve" / "guess.h5")
+    return Path("guess.h5")
 
 
 def ffr(folder: Path, case: Case) -> None:

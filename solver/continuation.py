@@ -53,7 +53,7 @@ def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: 
     if outcome is not None and known[-1][0] == 0.0:
         return outcome
     if goal.stop_at_branch_end:
-        return _stopped(known)
+        return _stopped(known or way[:1])
     if not system.capturing:
         state, offset = system.snapshot(), system.offset.copy()
         beyond = around(driver, goal, knob, way)

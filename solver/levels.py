@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -80,6 +81,7 @@ class Search:
         scales: The scales.
         progress: Where steps are told.
         saved: A restart state, if any.
+        begin: Puts given fields into a system's state and returns the factor on the viscosity they solve; None without.
     """
 
     problem: FlowProblem
@@ -87,6 +89,7 @@ class Search:
     scales: Scales
     progress: Progress
     saved: dict[str, Any] | None
+    begin: Callable[[FlowSystem], float] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> Found:
@@ -95,7 +98,7 @@ class Search:
         coarse = None if element == "P1-P1" else self._system("P1-P1")
         system = self._system(element)
         driver = self._solver(system, coarse)
-        outcome = self._restarted(driver)
+        outcome = self._restarted(driver) or self._guessed(driver)
         if outcome is None:
             outcome = self._linear(driver) if coarse is None else self._quadratic(driver, coarse)
         average = None
@@ -137,6 +140,26 @@ class Search:
         if outcome.converged:
             return outcome
         driver.system.offset[:] = 0.0  # as a search without a restart state begins
+        return None
+
+    def _guessed(self, driver: SteadySolver) -> Outcome | None:
+        """From given fields to the real viscosity; None where there are none, or this way ends early and must not."""
+        if self.begin is None:
+            return None
+        system, element = driver.system, self.problem.element
+        goal = self._goal(driver.stokes())
+        factor = self.begin(system)
+        system.thicken(factor)
+        driver.stale = True
+        rough = Goal(goal.reference, CORRECTOR_TOLERANCE, FEW_STEPS, settle=False)
+        outcome = driver.newton(rough, f"{element} nu*{factor:.3f}", FEW_STEPS, patience=2)
+        if outcome.converged:
+            ahead = replace(goal, stop_at_branch_end=True)
+            outcome = continue_in_viscosity(driver, ahead, element, factor)
+            if outcome.converged or goal.stop_at_branch_end:
+                return outcome
+        system.thicken(1.0)
+        system.offset[:] = 0.0
         return None
 
     def _linear(self, driver: SteadySolver) -> Outcome:

@@ -50,6 +50,7 @@ class FlowProblem(_Frozen):
 
     Attributes:
         mesh: ``mesh.json`` of a `meshing.vessel.VesselMesh`; relative to the problem file.
+        guess: ``guess.h5`` (`solver.io.guess`) to begin the search with, if any; relative to the problem file.
     """
 
     mesh: Path
@@ -67,9 +68,11 @@ class FlowProblem(_Frozen):
         description="where the steady branch ends above the real viscosity, write `BranchEnd` and stop",
     )
 
+    guess: Path | None = None
+
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read ``problem.json``; a relative mesh path is taken from its folder.
+        """Read ``problem.json``; relative paths are taken from its folder.
 
         Raises:
             InputError: The file is missing, is not JSON, or a value is out of range.
@@ -83,7 +86,10 @@ class FlowProblem(_Frozen):
                 got=str(error),
                 remedy="write it with FlowProblem.save, or run: ffr3d run CASE --from solve",
             ) from error
-        return problem.model_copy(update={"mesh": (path.parent / problem.mesh).resolve()})
+        found = {"mesh": (path.parent / problem.mesh).resolve()}
+        if problem.guess is not None:
+            found["guess"] = (path.parent / problem.guess).resolve()
+        return problem.model_copy(update=found)
 
     def save(self, path: Path) -> None:
         """Write ``problem.json``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -17,6 +17,7 @@ from meshing.errors import BranchEndError, ComputationError, InputError
 from meshing.vessel import MeshArrays, VesselMesh
 from solver.engine import MPI
 from solver.io import fields as field_file
+from solver.io import guess as guess_file
 from solver.io import mesh as mesh_file
 from solver.io import state as state_file
 from solver.levels import Found, Search
@@ -91,7 +92,8 @@ def solve(
         _tell(run, mesh, scales)
         run.progress.keep = run.keep
         with run.timed("solve"):
-            found = Search(problem, mesh, scales, run.progress, _saved_state(run)).run()
+            saved, begin = _saved_state(run), _given_fields(run, mesh)
+            found = Search(problem, mesh, scales, run.progress, saved, begin).run()
         run.seconds |= {f"solve: {phase}": value for phase, value in found.seconds.items()}
         system = found.system
         if problem.stop_at_branch_end and found.outcome.thickening > 1.0:
@@ -187,6 +189,21 @@ def _saved_state(run: Run) -> dict[str, Any] | None:
     if state is not None:
         run.notes.append("started from a saved state")
     return state
+
+
+def _given_fields(run: Run, mesh: mesh_file.FlowMesh) -> Callable[[FlowSystem], float] | None:
+    """What puts the problem's guess into a system (collective); None without one.
+
+    Raises:
+        InputError: The file is no guess for this mesh.
+    """
+    path = run.problem.guess
+    if path is None:
+        return None
+    held: list[guess_file.Guess] = []
+    on_root(run.comm, lambda: held.append(guess_file.read(path, mesh.nodes)))
+    run.notes.append("the search began with given fields")
+    return lambda system: field_file.put(system, held[0] if held else None)
 
 
 def _stop(run: Run, found: Found) -> None:

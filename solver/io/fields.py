@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from solver.engine import dolfinx
+from solver.io.files import write_atomically
+from solver.io.guess import Guess
 from solver.system import FlowSystem
 from solver.wall_shear import wall_shear_stress
 
@@ -29,9 +29,7 @@ def at_mesh_nodes(system: FlowSystem, space: Any, values: Array) -> Array | None
     target = dolfinx.fem.functionspace(mesh, ("Lagrange", order))
     source, image = dolfinx.fem.Function(space), dolfinx.fem.Function(target)
     geometry = mesh.geometry
-    node = np.zeros(geometry.x.shape[0], dtype=np.int32)
-    node[geometry.dofmaps[0].ravel()] = target.dofmap.list.ravel()
-    held = np.unique(geometry.dofmaps[0].ravel())
+    node, held = node_dofs(mesh, target)
     owned = held[held < geometry.index_map().size_local]
     columns = np.empty((owned.size, values.shape[1]))
     for k in range(values.shape[1]):
@@ -41,6 +39,14 @@ def at_mesh_nodes(system: FlowSystem, space: Any, values: Array) -> Array | None
         columns[:, k] = image.x.array[node[owned]]
     index = np.asarray(geometry.input_global_indices)[owned]
     return _gather(system, index, columns)
+
+
+def node_dofs(mesh: Any, space: Any) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:  # noqa: ANN401
+    """Degree of freedom at each local node of a mesh (of the space of its own order), and the nodes that have one."""
+    nodes = mesh.geometry.dofmaps[0].ravel()
+    node = np.zeros(mesh.geometry.x.shape[0], dtype=np.int32)
+    node[nodes] = space.dofmap.list.ravel()
+    return node, np.unique(nodes)
 
 
 def _gather(system: FlowSystem, index: npt.NDArray[np.int64], columns: Array) -> Array | None:
@@ -75,12 +81,29 @@ def write(system: FlowSystem, path: Path) -> None:
     write_atomically(path, data, {})
 
 
-def write_atomically(path: Path, data: dict[str, Any], attributes: dict[str, Any]) -> None:
-    """Write datasets to a new file, then put it in place of the old (one process)."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    with h5py.File(fresh, "w") as f:
-        for name, value in data.items():
-            f.create_dataset(name, data=value, compression="gzip", compression_opts=1, shuffle=True)
-        for name, value in attributes.items():
-            f.attrs[name] = value
-    fresh.replace(path)
+def put(system: FlowSystem, guess: Guess | None) -> float:
+    """Put a guess (that rank 0 holds) into a system's state; return its factor on the viscosity (collective)."""
+    comm, kept, scales = system.comm, system.mesh.kept, system.scales
+    held = None
+    if guess is not None and kept is not None:
+        pressure = (guess.pressure[kept] - scales.datum) / scales.pressure
+        values = np.column_stack([guess.velocity[kept] / scales.velocity, pressure])
+        held = (values, guess.Q_in / scales.flow, guess.thickening)
+    values, Q_in, thickening = comm.bcast(held, root=0)
+    mesh, space = system.mesh.mesh, system.space
+    nodal = dolfinx.fem.functionspace(mesh, ("Lagrange", system.mesh.order))
+    node, local = node_dofs(mesh, nodal)
+    index = np.asarray(mesh.geometry.input_global_indices)[local]
+    columns = [(space.V, space.velocity[:, c], c) for c in range(3)] + [
+        (space.P, space.pressure, 3)
+    ]
+    for target_space, place, c in columns:
+        source, target = dolfinx.fem.Function(nodal), dolfinx.fem.Function(target_space)
+        source.x.array[node[local]] = values[index, c]
+        target.interpolate(source)
+        target.x.scatter_forward()
+        system.x.x.array[place] = target.x.array
+    if not system.prescribed:
+        system.Q_in = float(Q_in)
+    system.apply_inlet()
+    return float(thickening)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meshing.errors import InputError
-from solver.io.fields import write_atomically
+from solver.io.files import write_atomically
 from solver.problem import FlowProblem
 from solver.spaces import EDGES
 from solver.system import FlowSystem
@@ -25,7 +25,9 @@ Keys = npt.NDArray[np.int64]
 
 def fingerprint(problem: FlowProblem) -> str:
     """Hash of everything that decides the answer: problem (not how it is sought) and mesh."""
-    told = problem.model_dump_json(exclude={"mesh", "steady", "element", "stop_at_branch_end"})
+    told = problem.model_dump_json(
+        exclude={"mesh", "steady", "element", "stop_at_branch_end", "guess"}
+    )
     digest = hashlib.sha256(told.encode())
     for path in (problem.mesh, problem.mesh.with_suffix(".h5")):
         if path.exists():

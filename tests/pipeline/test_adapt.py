@@ -1,7 +1,9 @@
 """Sizes from a solution: the indicator's order, equal shares, the flows of branches."""
 
+import dataclasses
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -9,6 +11,8 @@ from meshing.background import Background
 from meshing.vessel import MeshArrays
 from pipeline.adapt import branch_flows, indicator, next_sizes, vertex_gradients, volumes
 from pipeline.anatomy.types import Centerline
+from pipeline.carry import carry, keep
+from solver.problem import BranchEnd
 
 EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
 KUHN = ((0, 1, 3, 7), (0, 1, 5, 7), (0, 2, 3, 7), (0, 2, 6, 7), (0, 4, 5, 7), (0, 4, 6, 7))
@@ -119,3 +123,34 @@ def test_a_branch_carries_the_flow_of_the_outlets_behind_it():
     lines = (line("a", [20, 10, 0], 1), line("b", [20, -10, 0], 2))
     at = np.array([[5.0, 0.3, 0], [18, 8, 0], [18, -8, 0.5]])
     assert branch_flows(at, lines, {"a": 2.0, "b": 1.0}) == pytest.approx([3.0, 2.0, 1.0])
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_fields_go_to_another_mesh_with_the_shape_functions_of_the_first(tmp_path, order):
+    def field(points):
+        x, y, z = points.T
+        bend = x * y - z**2 if order == 2 else x
+        return np.stack([bend + y, z - x, 2 * bend], axis=1), 9000 + 5 * bend
+
+    old, new = cube(3, order), cube(4, 2)
+    velocity, pressure = field(old.points)
+    with h5py.File(tmp_path / "fields.h5", "w") as f:
+        f["velocity"], f["pressure"] = velocity, pressure
+    end = BranchEnd(
+        factor=1.3,
+        outflow={"a": 1e-6, "b": 2e-6},
+        cells=162,
+        steps=9,
+        seconds=1.0,
+        peak_memory_GiB=0.5,
+    )
+    keep(old, tmp_path / "fields.h5", end, tmp_path / "state.h5")
+    guess = carry(tmp_path / "state.h5", new)
+    velocity, pressure = field(new.points)
+    assert guess.velocity == pytest.approx(velocity, abs=1e-4)
+    assert guess.pressure == pytest.approx(pressure, abs=1e-3)
+    assert guess.thickening == 1.3
+    assert pytest.approx(3e-6) == guess.Q_in
+    beyond = np.array([[1.02, 1.02, 1.02], [-0.01, 0.0, 0.0]])
+    outside = carry(tmp_path / "state.h5", dataclasses.replace(new, points=beyond))
+    assert outside.pressure == pytest.approx(field(np.array([[1.0, 1, 1], [0, 0, 0]]))[1])

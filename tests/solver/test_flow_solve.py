@@ -1,5 +1,6 @@
 """The flow solver end to end on small meshes: exact flow, pressure inlet, errors, restart, ranks."""
 
+import dataclasses
 import json
 import math
 import os
@@ -13,6 +14,8 @@ import pytest
 
 from meshing.errors import ComputationError, InputError
 from meshing.vessel import VesselMesh
+from solver.io import guess as guess_file
+from solver.io.guess import Guess
 from solver.problem import FlowProblem, FlowResult
 from solver.run import solve
 
@@ -104,6 +107,47 @@ def test_restart_equals_the_uninterrupted_run(tube, tmp_path):
     assert "started from a saved state" not in solve(other, output=tmp_path / "whole").notes
 
 
+def guess_of(folder, thickening=1.0):
+    with h5py.File(folder / "fields.h5") as f:
+        flow = FlowResult.load(folder / "flow.json")
+        guess = Guess(f["velocity"][:], f["pressure"][:], -flow.patches["inlet"].Q, thickening)
+    guess.save(folder / "guess.h5")
+    return folder / "guess.h5"
+
+
+@pytest.mark.parametrize("element", ["P2-P2", "P1-P1"])
+def test_a_search_begins_with_given_fields(tube, tmp_path, element):
+    given = problem(tube, {"kind": "pressure", "p": P_IN}, {"out": 5e9}, element=element)
+    whole = solve(given, output=tmp_path)
+    begun = solve(given.model_copy(update={"guess": guess_of(tmp_path)}))
+    assert begun.steps <= 6 < whole.steps
+    assert {row["phase"] for row in begun.history} <= {element, f"{element} nu*1.000"}
+    assert begun.patches["out"].p == pytest.approx(whole.patches["out"].p, rel=1e-9)
+    assert pytest.approx(whole.patches["out"].Q, rel=1e-9) == begun.patches["out"].Q
+    assert "the search began with given fields" in begun.notes
+
+
+def test_given_fields_that_lead_nowhere_do_no_harm(tube, tmp_path):
+    given = problem(tube, {"kind": "pressure", "p": P_IN}, {"out": 5e9})
+    whole = solve(given, output=tmp_path)
+    guess = guess_file.read(guess_of(tmp_path), len(VesselMesh.load(tube).arrays().points))
+    noise = np.random.default_rng(1).standard_normal(guess.velocity.shape)
+    dataclasses.replace(guess, velocity=50.0 * noise).save(tmp_path / "noise.h5")
+    begun = solve(given.model_copy(update={"guess": tmp_path / "noise.h5"}))
+    assert begun.status == "converged"
+    assert begun.steps > whole.steps
+    assert pytest.approx(whole.patches["out"].Q, rel=1e-9) == begun.patches["out"].Q
+
+
+def test_given_fields_of_another_mesh_are_refused(tube, tmp_path):
+    given = problem(tube, {"kind": "pressure", "p": P_IN}, {"out": 5e9})
+    Guess(np.zeros((7, 3)), np.zeros(7), 0.0, 1.0).save(tmp_path / "guess.h5")
+    with pytest.raises(InputError, match=r"got velocity \(7, 3\), pressure \(7,\)"):
+        solve(given.model_copy(update={"guess": tmp_path / "guess.h5"}))
+    with pytest.raises(InputError, match="guess"):
+        solve(given.model_copy(update={"guess": tmp_path / "absent.h5"}))
+
+
 def test_no_convergence_is_an_error_that_saves_state_and_history(tube, tmp_path):
     given = problem(
         tube,
@@ -175,3 +219,9 @@ def test_one_and_two_ranks_agree_and_restart_across(fork, tmp_path):
     done = _run(tmp_path / "2", 1)  # picks up the state that two ranks left
     assert done.returncode == 0, done.stderr
     assert FlowResult.load(tmp_path / "2" / "flow.json").steps <= 4
+    (tmp_path / "3").mkdir()
+    begun = given.model_copy(update={"guess": guess_of(tmp_path / "1")})
+    begun.save(tmp_path / "3" / "problem.json")
+    done = _run(tmp_path / "3", ranks=2)  # fields that one rank left
+    assert done.returncode == 0, done.stderr
+    assert FlowResult.load(tmp_path / "3" / "flow.json").steps <= 6
