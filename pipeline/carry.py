@@ -10,26 +10,38 @@ import numpy.typing as npt
 
 from meshing.vessel import MeshArrays
 from solver.io.files import write_atomically
-from solver.io.guess import Guess
+from solver.io.guess import Guess, read
 from solver.problem import BranchEnd
 
 Floats = npt.NDArray[np.float64]
 VTK_TETRA = {4: 10, 10: 24}
 
 
-def keep(mesh: MeshArrays, fields: Path, end: BranchEnd, path: Path) -> None:
-    """Write a mesh with the solver's fields on it, and what fluid they belong to.
+def keep(mesh: MeshArrays, solve: Path, end: BranchEnd, path: Path) -> None:
+    """Write a mesh with fields on it that a search on another one can begin with.
+
+    Where the branch of steady states ended, that is a state well before: a jet that has begun to bend bends in another
+    way on another mesh.
 
     Args:
         mesh: The mesh [m].
-        fields: The solver's ``fields.h5``.
-        end: Viscosity factor and outflows of these fields.
+        solve: Folder of the solver's results.
+        end: Where the solver ended.
         path: File to write.
     """
-    with h5py.File(fields) as f:
-        data = {name: np.array(f[name]) for name in ("velocity", "pressure")}
-    data |= {"points": mesh.points, "cells": mesh.cells}
-    write_atomically(path, data, {"factor": end.factor, "Q_in": sum(end.outflow.values())})
+    if end.factor > 1.0 and (solve / "earlier.h5").is_file():
+        guess = read(solve / "earlier.h5", len(mesh.points))
+    else:
+        with h5py.File(solve / "fields.h5") as f:
+            velocity, pressure = np.array(f["velocity"]), np.array(f["pressure"])
+        guess = Guess(velocity, pressure, sum(end.outflow.values()), end.factor)
+    data = {
+        "points": mesh.points,
+        "cells": mesh.cells,
+        "velocity": guess.velocity,
+        "pressure": guess.pressure,
+    }
+    write_atomically(path, data, {"thickening": guess.thickening, "Q_in": guess.Q_in})
 
 
 def carry(state: Path, mesh: MeshArrays) -> Guess:
@@ -47,7 +59,7 @@ def carry(state: Path, mesh: MeshArrays) -> Guess:
     with h5py.File(state) as f:
         points, cells = np.array(f["points"]), np.array(f["cells"])
         fields = np.column_stack([f["velocity"], f["pressure"]])
-        factor, Q_in = float(f.attrs["factor"]), float(f.attrs["Q_in"])
+        factor, Q_in = float(f.attrs["thickening"]), float(f.attrs["Q_in"])
     size = cells.shape[1]
     flat = np.column_stack([np.full(len(cells), size), cells]).ravel()
     grid = pv.UnstructuredGrid(flat, np.full(len(cells), VTK_TETRA[size]), points * 1e3)

@@ -58,7 +58,7 @@ def next_attempt(folder: Path, adapt: Adapt, tried: Refinement) -> Attempt:
     (folder / FOLDER).mkdir(exist_ok=True)
     number = len(tried.attempts) + 1
     state = Path(FOLDER) / f"state_{number}.h5"
-    keep(vessel.arrays(), solve / "fields.h5", end, folder / state)
+    keep(vessel.arrays(), solve, end, folder / state)
     made = Attempt(
         cells=end.cells,
         factor=end.factor,

@@ -80,7 +80,8 @@ def solve(
 
     Raises:
         InputError: The problem or the mesh is at fault.
-        BranchEndError: ``stop_at_branch_end``; ``branch_end.json`` and that state's ``fields.h5`` are in ``output``.
+        BranchEndError: ``stop_at_branch_end``; ``branch_end.json``, that state's ``fields.h5`` and a state well before
+            (``earlier.h5``, a guess for another mesh) are in ``output``.
         ComputationError: No result; the last good state and the history are in ``output``.
     """
     run = Run(problem, comm or MPI.COMM_WORLD, output, restart)
@@ -207,7 +208,7 @@ def _given_fields(run: Run, mesh: mesh_file.FlowMesh) -> Callable[[FlowSystem], 
 
 
 def _stop(run: Run, found: Found) -> None:
-    """Write where the branch ended, and the state there, and raise.
+    """Write where the branch ended, the state there and one well before, and raise.
 
     Raises:
         BranchEndError: Always.
@@ -221,6 +222,12 @@ def _stop(run: Run, found: Found) -> None:
     }
     if run.output is not None:
         field_file.write(system, run.output / "fields.h5")
+    if run.output is not None and outcome.earlier is not None:
+        state, factor = outcome.earlier
+        system.restore(state)
+        earlier = field_file.take(system, factor)
+        if earlier is not None:
+            earlier.save(run.output / "earlier.h5")
     memory = peak_memory(run.comm)
     if run.output is not None and run.comm.rank == 0:
         BranchEnd(

@@ -75,6 +75,7 @@ class Outcome:
         branch_end: Factor on the viscosity at which the branch from thicker fluids ended; one where it did not.
         shift: Change of the open patches' mean pressures, dimensionless: made by the extrapolation; or, with
             ``captured``, estimated for leaving that viscosity out.
+        earlier: Of a search that stopped at a branch's end: a state well before it, and its factor on the viscosity.
     """
 
     converged: bool
@@ -86,6 +87,7 @@ class Outcome:
     captured: float = 0.0
     branch_end: float = 1.0
     shift: Array | None = None
+    earlier: tuple[tuple[Array, float], float] | None = None
 
 
 class SteadySolver:

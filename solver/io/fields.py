@@ -81,6 +81,16 @@ def write(system: FlowSystem, path: Path) -> None:
     write_atomically(path, data, {})
 
 
+def take(system: FlowSystem, thickening: float) -> Guess | None:
+    """The state of a system as a guess, on rank 0 (None elsewhere; collective)."""
+    velocity, pressure = dimensional(system)
+    u = at_mesh_nodes(system, system.space.V, velocity)
+    p = at_mesh_nodes(system, system.space.P, pressure)
+    if u is None or p is None:
+        return None
+    return Guess(u, p[:, 0], float(system.Q_in * system.scales.flow), thickening)
+
+
 def put(system: FlowSystem, guess: Guess | None) -> float:
     """Put a guess (that rank 0 holds) into a system's state; return its factor on the viscosity (collective)."""
     comm, kept, scales = system.comm, system.mesh.kept, system.scales

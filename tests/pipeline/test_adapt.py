@@ -12,6 +12,7 @@ from meshing.vessel import MeshArrays
 from pipeline.adapt import branch_flows, indicator, next_sizes, vertex_gradients, volumes
 from pipeline.anatomy.types import Centerline
 from pipeline.carry import carry, keep
+from solver.io.guess import Guess
 from solver.problem import BranchEnd
 
 EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
@@ -144,7 +145,7 @@ def test_fields_go_to_another_mesh_with_the_shape_functions_of_the_first(tmp_pat
         seconds=1.0,
         peak_memory_GiB=0.5,
     )
-    keep(old, tmp_path / "fields.h5", end, tmp_path / "state.h5")
+    keep(old, tmp_path, end, tmp_path / "state.h5")
     guess = carry(tmp_path / "state.h5", new)
     velocity, pressure = field(new.points)
     assert guess.velocity == pytest.approx(velocity, abs=1e-4)
@@ -154,3 +155,10 @@ def test_fields_go_to_another_mesh_with_the_shape_functions_of_the_first(tmp_pat
     beyond = np.array([[1.02, 1.02, 1.02], [-0.01, 0.0, 0.0]])
     outside = carry(tmp_path / "state.h5", dataclasses.replace(new, points=beyond))
     assert outside.pressure == pytest.approx(field(np.array([[1.0, 1, 1], [0, 0, 0]]))[1])
+    Guess(2 * field(old.points)[0], field(old.points)[1], 4e-6, 2.5).save(tmp_path / "earlier.h5")
+    keep(old, tmp_path, end, tmp_path / "state.h5")
+    earlier = carry(tmp_path / "state.h5", new)
+    assert earlier.velocity == pytest.approx(2 * velocity, abs=1e-4)
+    assert (earlier.thickening, earlier.Q_in) == (2.5, 4e-6)
+    keep(old, tmp_path, end.model_copy(update={"factor": 1.0}), tmp_path / "state.h5")
+    assert carry(tmp_path / "state.h5", new).thickening == 1.0  # a steady state was found

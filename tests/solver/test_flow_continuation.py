@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from meshing.errors import BranchEndError
+from meshing.vessel import VesselMesh
 from solver import continuation, levels
 from solver.continuation import continue_in_viscosity, extrapolate
 from solver.engine import MPI
 from solver.follow import Knob, follow
+from solver.io import guess as guess_file
 from solver.io import mesh as mesh_file
 from solver.linear import LinearOptions
 from solver.march import march
@@ -122,6 +124,15 @@ def test_the_end_of_the_branch_is_written_and_told(fork, tmp_path, monkeypatch):
     free = 12_000 / 6e9 + 12_000 / 9e9  # without any resistance of the fork
     assert 0.5 * free < sum(end.outflow.values()) < free
     assert not (tmp_path / "flow.json").exists()
+    earlier = tmp_path / "earlier.h5"
+    nodes = len(VesselMesh.load(fork).arrays().points)
+    assert 1.5 * END < guess_file.read(earlier, nodes).thickening <= 3.0
+    monkeypatch.undo()
+    begun = solve(_problem(fork).model_copy(update={"guess": earlier}), MPI.COMM_SELF)
+    assert begun.status == "converged"
+    assert begun.history[0]["phase"].endswith(
+        f"nu*{guess_file.read(earlier, nodes).thickening:.3f}"
+    )
 
 
 def test_without_a_second_state_the_last_one_stays(thick):
