@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = [pytest.mark.verify, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.verify, pytest.mark.timeout(7200)]
 
 TREE = {
     "kind": "phantom",

@@ -11,7 +11,7 @@ from pipeline.phantom import exact_surface, tube
 from pipeline.surface.mesh import write_stl
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.verify, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.verify, pytest.mark.timeout(7200)]
 
 
 def test_left_coronary(ffr3d, shared):
