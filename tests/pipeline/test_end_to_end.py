@@ -235,7 +235,8 @@ def coarse(tmp_path_factory):
 
 
 def test_a_mesh_adapted_to_the_solution_before(coarse, tmp_path):
-    settings = ("--set", "adapt.when=always", "--set", "adapt.growth=3")
+    chosen = ("adapt.when=always", "adapt.growth=3", "adapt.rounds=1")
+    settings = tuple(word for one in chosen for word in ("--set", one))
     run = tmp_path / "run"
     ffr3d("run", coarse, "-o", run, *settings, "--to", "ffr")
     (attempt,) = json.loads((run / "run.json").read_text())["refinement"]["attempts"]
@@ -244,6 +245,7 @@ def test_a_mesh_adapted_to_the_solution_before(coarse, tmp_path):
     assert cells == pytest.approx(3 * attempt["cells"], rel=0.4)
     notes = json.loads((run / "ffr/ffr.json").read_text())["notes"]
     assert any("adapted to the state there" in note for note in notes)
+    assert "the search began with given fields" in notes
     out = ffr3d("run", coarse, "-o", run, *settings, "--to", "ffr")
     assert out.count("unchanged, skipped") == 5
 
@@ -259,6 +261,7 @@ def test_a_stuck_run_goes_back_for_a_finer_throat(coarse, tmp_path):
         "cells": flow["cells"],
         "steps": 9,
         "seconds": 1.0,
+        "peak_memory_GiB": 0.5,
     }
     (run / "solve/branch_end.json").write_text(json.dumps(end))
     attempt = next_attempt(run, Adapt(), Refinement())
