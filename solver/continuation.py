@@ -29,8 +29,6 @@ MAX_THICKENING = 1.5
 """A steady state of a fluid thicker than this is not taken for the real one's."""
 HASTY = 0.02
 """Shortest step in ln(viscosity) where a finer mesh can follow: no need to meet the end of the branch closely."""
-EARLIER = 1.9
-"""Of a state before the jet bends, in viscosities of the branch's end: what a search on another mesh can begin with."""
 BASE = 0.5
 """Distance of the two states of an extrapolation, as a part of the way that is missing."""
 WEANED = 0.02
@@ -76,7 +74,7 @@ def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: 
 def _stopped(known: Known) -> Outcome:
     """The end of a branch where no more than that is wanted."""
     end = known[-1][0]
-    there, state = min(known, key=lambda k: abs(k[0] - end - math.log(EARLIER)))
+    there, state = known[0]
     reason = f"the steady branch ends at {math.exp(end):.3f} times the viscosity"
     earlier = (state, math.exp(there))
     return Outcome(False, math.inf, 0, reason, thickening=math.exp(end), earlier=earlier)

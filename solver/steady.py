@@ -75,7 +75,7 @@ class Outcome:
         branch_end: Factor on the viscosity at which the branch from thicker fluids ended; one where it did not.
         shift: Change of the open patches' mean pressures, dimensionless: made by the extrapolation; or, with
             ``captured``, estimated for leaving that viscosity out.
-        earlier: Of a search that stopped at a branch's end: a state well before it, and its factor on the viscosity.
+        earlier: Of a search that stopped at a branch's end: the state it began with, and its factor on the viscosity.
     """
 
     converged: bool
