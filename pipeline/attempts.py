@@ -11,7 +11,7 @@ from meshing.errors import ComputationError
 from pipeline.case import Adapt
 
 MEMORY_GROWTH = 1.15
-"""Power of the number of cells that the solver's peak memory grows with (measured: docs/measured.md)."""
+"""Power of the number of cells that the solver's peak memory grows with, at most (measured: docs/measured.md)."""
 SPARE = 0.9
 """Part of the free memory that a finer mesh may count on."""
 

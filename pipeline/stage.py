@@ -70,7 +70,8 @@ def solve(folder: Path, case: Case) -> None:
     problem, record = flow_problem(
         case, Anatomy.load(folder / "anatomy" / "anatomy.json"), Path("../mesh/mesh.json")
     )
-    (target / "branch_end.json").unlink(missing_ok=True)
+    for old in ("branch_end.json", "earlier.h5"):
+        (target / old).unlink(missing_ok=True)
     tried = Manifest.open(folder).refinement
     problem = problem.model_copy(
         update={

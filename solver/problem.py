@@ -67,7 +67,6 @@ class FlowProblem(_Frozen):
         default=False,
         description="where the steady branch ends above the real viscosity, write `BranchEnd` and stop",
     )
-
     guess: Path | None = None
 
     @classmethod

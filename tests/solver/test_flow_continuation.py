@@ -2,6 +2,8 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from solver.problem import BranchEnd, FlowProblem
 from solver.progress import Progress
 from solver.run import solve
 from solver.scales import choose
-from solver.steady import Goal, SteadySolver
+from solver.steady import Goal, Outcome, SteadySolver
 from solver.system import FlowSystem
 
 END = 1.3
@@ -173,3 +175,27 @@ def test_marching_returns_to_the_steady_state(thick):
     assert abs(Q.sum()) < 1e-6 * abs(Q[0])
     assert np.abs(_pressures(system) - steady).max() < 0.05 * before
     assert np.abs(average.drift).max() < 0.05 * np.abs(p).max()
+
+
+@pytest.mark.parametrize("reach", [0.05, 0.3])
+def test_a_step_that_failed_is_not_tried_again_from_the_same_state(reach):
+    """Also where the last bit of the way is shorter than a step; ``reach``: ln of the least factor that converges."""
+    tried: list[float] = []
+    reached = [math.log(3.0)]
+    pairs: list[tuple[float, float]] = []
+
+    def newton(*_, **__):
+        pairs.append((round(reached[-1], 9), round(tried[-1], 9)))
+        if tried[-1] >= reach:
+            reached.append(tried[-1])
+        return Outcome(tried[-1] >= reach, 1e-6, 3, "told")
+
+    system = SimpleNamespace(
+        snapshot=lambda: (np.zeros(1), 0.0), restore=lambda _: None, apply_inlet=lambda: None
+    )
+    driver: Any = SimpleNamespace(system=system, newton=newton)
+    knob = Knob("nu*", lambda factor: tried.append(math.log(factor)), step_min=0.02)
+    known = follow(driver, Goal(1.0, 1e-8, 500), knob, 3.0, 1.0)
+    assert len(set(pairs)) == len(pairs)
+    assert known[-1][0] == pytest.approx(reach, abs=0.06)
+    assert known[-1][0] >= reach
