@@ -1,17 +1,21 @@
 """Error of FFR over tetrahedra and over time: meshes by the options against meshes adapted to a coarse solution.
 
-``python hpc/bench/adapt.py [PERCENT]``: a cosine stenosis two diameters long in a straight tube, one rank. The error is
-that against the exact straight jet (`tests/validation/axisymmetric.py`). Rows are kept in ``runs/bench-adapt``; a
-killed run goes on.
+``python hpc/bench/adapt.py tree``: the bundled tree (`configs/demo.yaml`); the error is the largest of its vessel
+ends, against the finest mesh. ``python hpc/bench/adapt.py PERCENT``: a cosine stenosis two diameters long in a
+straight tube, against the exact straight jet (`tests/validation/axisymmetric.py`). One rank. Rows are kept in
+``runs/bench-adapt``; a killed run goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import runpy
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -51,6 +55,15 @@ SETTINGS: dict[str, tuple[str, ...]] = {
         "adapt.rounds=2",
     ),
 }
+FINEST = (
+    "mesh.elements_per_diameter=8",
+    "mesh.elements_across_throat=9.6",
+    "mesh.jet_growth=0.01875",
+    "adapt.when=never",
+)
+TREE = {name: SETTINGS[name] for name in SETTINGS if "6.5" not in name and "3.0" not in name} | {
+    "options, 8 (reference)": FINEST
+}
 
 
 def write_case(folder: Path, reduction: float) -> Path:
@@ -66,7 +79,6 @@ def write_case(folder: Path, reduction: float) -> Path:
         "input": {"kind": "surface", "path": "tube.stl"},
         "anatomy": {"inlet": [0.0, 0.0, 0.0]},
         "physiology": {"resting": {"flow_mL_per_min": 50}},
-        "solver": {"ranks": 1},
     }
     path = folder / "case.yaml"
     path.write_text(yaml.safe_dump(case))
@@ -74,52 +86,78 @@ def write_case(folder: Path, reduction: float) -> Path:
 
 
 def measure(case: Path, folder: Path, settings: tuple[str, ...]) -> dict[str, Any]:
-    """Run one setting; its row. The time is that of meshing and solving, on every mesh."""
+    """Run one setting from its input to FFR; its row. Processor time, which other jobs hardly change, and wall time."""
+    shutil.rmtree(folder, ignore_errors=True)  # nothing of an earlier, unfinished run
     command = [Path(sys.executable).parent / "ffr3d", "run", case, "-o", folder, "--to", "ffr"]
-    for one in settings:
+    for one in ("solver.ranks=1", *settings):
         command += ["--set", one]
+    began, used = time.monotonic(), _processor_seconds()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    row = {"seconds": time.monotonic() - began, "cpu_seconds": _processor_seconds() - used}
     flow = json.loads((folder / "solve" / "flow.json").read_text())
-    ledger = json.loads((folder / "run.json").read_text())
     ffr = json.loads((folder / "ffr" / "ffr.json").read_text())
-    before = sum(attempt["seconds"] for attempt in ledger["refinement"]["attempts"])
     return {
         "cells": flow["cells"],
         "status": flow["status"],
-        "ffr": ffr["vessels"][0]["ffr"],
-        "seconds": before + sum(ledger["stages"][name]["seconds"] for name in ("mesh", "solve")),
+        "ffr": {vessel["name"]: vessel["ffr"] for vessel in ffr["vessels"]},
+        **row,
     }
+
+
+def _processor_seconds() -> float:
+    """Of all processes that have ended so far."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def exact_tube(run: Path, percent: int) -> float:
+    """FFR of the exact straight jet with the outlet of a run."""
+    axi = SimpleNamespace(**runpy.run_path(str(ROOT / "tests" / "validation" / "axisymmetric.py")))
+    anatomy = json.loads((run / "anatomy" / "anatomy.json").read_text())
+    problem = json.loads((run / "solve" / "problem.json").read_text())
+    flow = axi.solve(axi.Tube.of(percent / 100, anatomy), axi.Conditions.of(problem))
+    return float(flow.ffr)
+
+
+def table(rows: dict[str, dict[str, Any]], reference: dict[str, float]) -> str:
+    """Error, cells and time of each row."""
+    lines = [f"{'mesh':28s} {'tetrahedra':>10s} {'error':>9s} {'processor':>10s} {'wall':>7s}"]
+    for name, row in rows.items():
+        error = max((row["ffr"][end] - reference[end] for end in reference), key=abs)
+        lines.append(
+            f"{name:28s} {row['cells']:10d} {error:+9.5f} {row['cpu_seconds']:8.0f} s "
+            f"{row['seconds']:5.0f} s {row['status']}"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:
     """Run all settings, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("percent", type=int, nargs="?", default=50)
-    percent = parser.parse_args().percent
-    folder = ROOT / "runs" / "bench-adapt" / str(percent)
+    parser.add_argument("vessel", nargs="?", default="tree", help="tree, or percent of a stenosis")
+    vessel = parser.parse_args().vessel
+    folder = ROOT / "runs" / "bench-adapt" / vessel
     folder.mkdir(parents=True, exist_ok=True)
-    case = write_case(folder, percent / 100)
-    rows, ledger = {}, folder / "rows.json"
+    tree = vessel == "tree"
+    settings = TREE if tree else SETTINGS
+    case = ROOT / "configs" / "demo.yaml" if tree else write_case(folder, int(vessel) / 100)
+    runs = {name: folder / name.translate({32: "_", 40: "", 41: "", 44: ""}) for name in settings}
+    rows: dict[str, dict[str, Any]] = {}
+    ledger = folder / "rows.json"
     if ledger.exists():
         rows = json.loads(ledger.read_text())
-    for name, settings in SETTINGS.items():
+    for name in settings:
         if name not in rows:
-            rows[name] = measure(case, folder / name.replace(" ", "_").replace(",", ""), settings)
+            rows[name] = measure(case, runs[name], settings[name])
             ledger.write_text(json.dumps(rows, indent=2))
         sys.stdout.write(f"{name}: {rows[name]}\n")
         sys.stdout.flush()
-    axi = SimpleNamespace(**runpy.run_path(str(ROOT / "tests" / "validation" / "axisymmetric.py")))
-    run = folder / next(iter(SETTINGS)).replace(" ", "_").replace(",", "")
-    anatomy = json.loads((run / "anatomy" / "anatomy.json").read_text())
-    problem = json.loads((run / "solve" / "problem.json").read_text())
-    exact = axi.solve(axi.Tube.of(percent / 100, anatomy), axi.Conditions.of(problem)).ffr
-    sys.stdout.write(f"{percent} %, exact FFR {exact:.5f}\n")
-    sys.stdout.write(f"{'mesh':28s} {'tetrahedra':>10s} {'error':>9s} {'time':>8s}\n")
-    for name, row in rows.items():
-        error = row["ffr"] - exact
-        sys.stdout.write(
-            f"{name:28s} {row['cells']:10d} {error:+9.5f} {row['seconds']:6.0f} s {row['status']}\n"
-        )
+    if tree:
+        reference = rows["options, 8 (reference)"]["ffr"]
+    else:
+        first = next(iter(settings))
+        reference = dict.fromkeys(rows[first]["ffr"], exact_tube(runs[first], int(vessel)))
+    sys.stdout.write(f"reference FFR {reference}\n{table(rows, reference)}\n")
 
 
 if __name__ == "__main__":
