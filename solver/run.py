@@ -22,8 +22,9 @@ from solver.io import mesh as mesh_file
 from solver.io import state as state_file
 from solver.levels import Found, Search
 from solver.parallel import on_root, peak_memory
-from solver.problem import BranchEnd, FlowProblem, FlowResult, PatchFlow, Status
+from solver.problem import BranchEnd, FlowProblem, FlowResult
 from solver.progress import Progress
+from solver.result import fluctuations, notes, patches, status
 from solver.scales import Scales, choose
 from solver.steady import Outcome
 from solver.system import FlowSystem
@@ -265,89 +266,12 @@ def _give_up(run: Run, system: FlowSystem, outcome: Outcome) -> None:
 # -- result ------------------------------------------------------------------------------------
 
 
-def _status(found: Found) -> Status:
-    outcome = found.outcome
-    if found.average is not None:
-        return "time-averaged"
-    if outcome.base > 1.0 and outcome.captured == 0.0:
-        return "extrapolated"
-    real = outcome.thickening == 1.0 and outcome.captured == 0.0
-    return "converged" if real else "regularised"
-
-
-def _explain(found: Found) -> list[str]:
-    """Notes on how the result came about."""
-    system, outcome, average = found.system, found.outcome, found.average
-    scales, names = system.scales, system.openings.names
-
-    def told(values: Any) -> str:  # noqa: ANN401
-        return ", ".join(f"{name} {value:.3g}" for name, value in zip(names, values, strict=True))
-
-    notes = []
-    if outcome.branch_end > 1.0:
-        notes.append(
-            f"the branch of steady states from thicker fluids ends at {outcome.branch_end:.3f} times the viscosity; "
-            "this one lies beyond its fold (solver.detour). It solves the equations on this mesh as exactly as any, "
-            "but may be unstable, so that the real jet flaps about it"
-        )
-    if outcome.base > 1.0 and outcome.shift is not None:
-        shift = told(outcome.shift / (system.functionals()[1][0] + scales.datum / scales.pressure))
-        notes.append(
-            f"{outcome.reason}; the result is extrapolated to the real one from the steady states there and at "
-            f"{outcome.base:.3f} times, which changed p over that of the inlet by: {shift}"
-        )
-    elif outcome.thickening > 1.0:
-        notes.append(f"{outcome.reason}; the result is the steady state there")
-    if outcome.captured > 0.0:
-        notes.append(
-            "no steady state was found on this mesh without extra viscosity where it does not resolve the "
-            f"jet (terms.capturing, C = {outcome.captured:.2g}); a finer mesh behind the narrowing needs less"
-        )
-    if outcome.captured > 0.0 and outcome.base == 1.0 and outcome.shift is not None:
-        shift = told(outcome.shift * scales.pressure)
-        notes.append(
-            f"estimated change of the mean pressures without the extra viscosity [Pa]: {shift}"
-        )
-    if average is not None:
-        step = average.time_step * scales.length / scales.velocity
-        drift = told(average.drift * scales.pressure)
-        notes.append(
-            f"{outcome.reason}; mean over {average.steps} time steps of {step:.3g} s, mean pressures of the "
-            f"window's second half less those of the first [Pa]: {drift}"
-        )
-    gap = system.offset * scales.pressure
-    return [*notes, f"traction minus mean pressure at the open patches [Pa]: {told(gap)}"]
-
-
-def _fluctuations(found: Found) -> dict[str, dict[str, float]]:
-    """Standard deviations of the patches' flows and mean pressures in SI units."""
-    average, scales = found.average, found.system.scales
-    if average is None:
-        return {}
-    rows = zip(found.system.openings.names, average.Q_deviation, average.p_deviation, strict=True)
-    return {
-        name: {"Q": float(q * scales.flow), "p": float(p * scales.pressure)} for name, q, p in rows
-    }
-
-
 def _result(run: Run, found: Found) -> FlowResult:
     system, outcome = found.system, found.outcome
-    scales, o = system.scales, system.openings
-    Q, p = system.functionals()
-    residual = np.abs(p - o.p0 - o.R * Q)
-    if system.prescribed:
-        residual[0] = 0.0
-    patches = {
-        name: PatchFlow(
-            Q=float(Q[i] * scales.flow),
-            p=float(p[i] * scales.pressure + scales.datum),
-            area=float(o.area[i] * scales.length**2),
-            residual=float(residual[i] * scales.pressure),
-        )
-        for i, name in enumerate(o.names)
-    }
+    opened = patches(system)
+    flows = [patch.Q for patch in opened.values()]
     return FlowResult(
-        status=_status(found),
+        status=status(found),
         thickening=outcome.thickening,
         base=outcome.base,
         captured=outcome.captured,
@@ -359,13 +283,13 @@ def _result(run: Run, found: Found) -> FlowResult:
         steps=len(run.progress.rows),
         linear_iterations=run.progress.linear_iterations,
         residual=outcome.residual,
-        mass_balance=float(abs(Q.sum()) / max(abs(Q[0]), 1e-300)),
+        mass_balance=float(abs(sum(flows)) / max(abs(flows[0]), 1e-300)),
         inlet=system.inlet,
-        patches=patches,
-        scales=scales.as_dict(),
+        patches=opened,
+        scales=system.scales.as_dict(),
         seconds={name: round(value, 3) for name, value in run.seconds.items()},
         peak_memory_GiB=peak_memory(run.comm),
         history=run.progress.rows,
-        fluctuations=_fluctuations(found),
-        notes=[*run.notes, *_explain(found)],
+        fluctuations=fluctuations(found),
+        notes=[*run.notes, *notes(found)],
     )
