@@ -32,6 +32,7 @@ class Openings:
         area: Dimensionless areas.
         p0: Dimensionless offset of each model (of the inlet: the given pressure, or zero).
         R: Dimensionless resistances (zero for the inlet).
+        governed: Whether the mean pressure, not only the traction, follows the model.
     """
 
     names: tuple[str, ...]
@@ -40,6 +41,7 @@ class Openings:
     area: Array
     p0: Array
     R: Array
+    governed: npt.NDArray[np.bool_]
 
 
 def measure(mesh: FlowMesh, space: Space) -> Any:  # noqa: ANN401
@@ -73,7 +75,9 @@ def openings(problem: FlowProblem, mesh: FlowMesh, scales: Scales, space: Space)
     at_inlet = scales.datum if isinstance(problem.inlet, FlowInlet) else problem.inlet.p
     p0 = (np.array([at_inlet, *(p for p, _ in models)]) - scales.datum) / scales.pressure
     R = np.array([0.0, *(R for _, R in models)]) * scales.flow / scales.pressure
-    return Openings(names, flux, mean / area, area, p0, R)
+    governed = [outlet.governs_mean_pressure for outlet in problem.outlets.values()]
+    prescribed = isinstance(problem.inlet, FlowInlet)
+    return Openings(names, flux, mean / area, area, p0, R, np.array([not prescribed, *governed]))
 
 
 def _facets(mesh: FlowMesh, *roles: str) -> npt.NDArray[np.int32]:

@@ -101,7 +101,10 @@ class PatchFlow(_Frozen):
     Q: float = Field(description="flow out of the domain [m^3 s^-1]")
     p: float = Field(description="mean pressure over the patch [Pa]")
     area: float = Field(description="[m^2]")
-    residual: float = Field(default=0.0, description="|p - p0 - R Q| of the outlet model [Pa]")
+    residual: float = Field(
+        default=0.0,
+        description="|p - p0 - R Q| of the outlet model [Pa]; zero where it governs the traction",
+    )
 
 
 class BranchEnd(_Frozen):

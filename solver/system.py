@@ -238,11 +238,10 @@ class FlowSystem:
             mine.x.array[:] = theirs.x.array.reshape(-1, 4)[nodes].ravel()
 
     def settle_pressures(self) -> Array:
-        """Correct the tractions so that mean pressures follow the models; return the gaps before."""
+        """Correct the tractions so that mean pressures follow the models that govern them; return the gaps before."""
         Q, p = self.functionals()
-        gap = self.openings.p0 + self.openings.R * Q - p
-        if self.prescribed:
-            gap[0] = 0.0
+        o = self.openings
+        gap = np.where(o.governed, o.p0 + o.R * Q - p, 0.0)
         self.offset += gap
         return gap
 

@@ -204,3 +204,30 @@ def bifurcation(
         return _extract(order, name, directory)
     finally:
         gmsh.finalize()
+
+
+def tagged_box(path, order=1, named=("in", "out", "side"), inside=False):
+    """A Gmsh file of a box 1 x 1 x 3 with named ends and sides; a tagged face across it where asked."""
+    gmsh.initialize(interruptible=False)
+    try:
+        gmsh.option.setNumber("General.Terminal", 0)
+        occ = gmsh.model.occ
+        volumes = [occ.addBox(0, 0, 0, 1, 1, 1.5), occ.addBox(0, 0, 1.5, 1, 1, 1.5)]
+        occ.fragment([(3, volumes[0])], [(3, volumes[1])])
+        occ.synchronize()
+        groups: dict[str, list[int]] = {"in": [], "out": [], "side": [], "inside": []}
+        for _, tag in gmsh.model.getEntities(2):
+            x, y, z = occ.getCenterOfMass(2, tag)
+            middle = abs(x - 0.5) < 1e-6 and abs(y - 0.5) < 1e-6
+            where = {0.0: "in", 3.0: "out", 1.5: "inside"}[round(z, 3)] if middle else "side"
+            groups[where].append(tag)
+        for name in (*named, *(("inside",) if inside else ())):
+            gmsh.model.addPhysicalGroup(2, groups[name], name=name)
+        gmsh.model.addPhysicalGroup(3, [t for _, t in gmsh.model.getEntities(3)], name="lumen")
+        gmsh.option.setNumber("Mesh.MeshSizeMax", 0.6)
+        gmsh.model.mesh.generate(3)
+        gmsh.model.mesh.setOrder(order)
+        gmsh.write(str(path))
+    finally:
+        gmsh.finalize()
+    return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,8 +13,12 @@ class OutletModel(BaseModel, ABC):
 
     Over one time step (or in the steady state) the model is affine in the flow rate,
     ``p = p0 + R Q``, so that the 3D solver can treat it implicitly.
+
+    Attributes:
+        governs_mean_pressure: ``p`` is the mean pressure over the outlet; else its normal traction, negative.
     """
 
+    governs_mean_pressure: ClassVar[bool] = True
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @abstractmethod
