@@ -5,7 +5,7 @@ pressure differs from $p_0$ by the mean normal viscous traction.
 
 Reference:
     Heywood, Rannacher & Turek (1996), Int. J. Numer. Meth. Fluids 22, 325-352,
-    https://doi.org/10.1002/(SICI)1097-0363(19960315)22:5<325::AID-FLD307>3.0.CO;2-Y, section 2.
+    https://doi.org/10.1002/(SICI)1097-0363(19960315)22:5<325::AID-FLD307>3.0.CO;2-Y.
 
 Configuration::
 

@@ -10,7 +10,7 @@ from solver.problem import FlowProblem
 
 MU, P_OUT = 3.5e-3, 8_000.0
 DUCT = 28.454
-"""Pressure gradient of developed flow in a square duct, mu Q / side^4 (White, Viscous Fluid Flow, eq. 3-48)."""
+"""Pressure gradient of developed flow in a square duct, mu Q / side^4 (White, Viscous Fluid Flow, ch. 3)."""
 
 
 def test_square_duct(flow_meshes, tmp_path):
