@@ -43,7 +43,7 @@ def from_tagged(
     Args:
         file: Straight or second-order tetrahedra and the triangles of their boundary. Triangles inside are left out,
             inverted tetrahedra turned.
-        roles: ``inlet``, ``outlet`` or ``wall``, by the name of each boundary group.
+        roles: ``inlet``, ``outlet``, ``wall`` or ``slip``, by the name of each boundary group.
         folder: For the two files; made if need be.
         scale: Metres in the file's unit of length.
 
@@ -155,6 +155,6 @@ def _patches(
             field="roles",
             wanted=f"a role for each of the boundary groups {sorted(present.values())}",
             got=f"roles of {sorted(roles)}",
-            remedy="name each group once: inlet, outlet or wall",
+            remedy="name each group once: inlet, outlet, wall or slip",
         )
     return [(tag, name, roles[name]) for tag, name in present.items()]

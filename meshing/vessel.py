@@ -19,7 +19,9 @@ import numpy.typing as npt
 
 from meshing.errors import InputError
 
-Role = Literal["inlet", "outlet", "wall"]
+Role = Literal["inlet", "outlet", "wall", "slip"]
+"""What a patch is; ``slip``: a wall without friction, or a plane of symmetry."""
+
 WALL_TAG = 0
 
 
@@ -29,7 +31,7 @@ class Patch:
 
     Attributes:
         name: Name of the vessel end, e.g. ``"LAD"``; ``"wall"`` for the wall.
-        role: Inlet, outlet or wall.
+        role: Inlet, outlet, wall or frictionless wall.
         tag: Facet marker in the mesh file.
         area: Area [m^2].
     """

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from meshing.errors import InputError
+from meshing.vessel import Role
 from solver.coupling import Emphasis
 from solver.engine import JIT_OPTIONS, MPI, PETSc, dolfinx, ufl
-from solver.inlets import FlowInlet
+from solver.inlets import FlowInlet, PressureInlet, ProfileInlet
+from solver.io import nodal
+from solver.io import profile as profile_file
 from solver.io.mesh import FlowMesh
+from solver.parallel import on_root
 from solver.problem import FlowProblem
 from solver.scales import Scales
 from solver.spaces import Space
@@ -72,44 +78,95 @@ def openings(problem: FlowProblem, mesh: FlowMesh, scales: Scales, space: Space)
     mean = np.stack([_owned(space, q * ds(tag)) for tag in tags], axis=1)
     area = np.asarray(mesh.mesh.comm.allreduce(mean.sum(axis=0)))
     models = [outlet.steady() for outlet in problem.outlets.values()]
-    at_inlet = scales.datum if isinstance(problem.inlet, FlowInlet) else problem.inlet.p
+    inlet = problem.inlet
+    at_inlet = inlet.p if isinstance(inlet, PressureInlet) else scales.datum
     p0 = (np.array([at_inlet, *(p for p, _ in models)]) - scales.datum) / scales.pressure
     R = np.array([0.0, *(R for _, R in models)]) * scales.flow / scales.pressure
     governed = [outlet.governs_mean_pressure for outlet in problem.outlets.values()]
-    prescribed = isinstance(problem.inlet, FlowInlet)
-    return Openings(names, flux, mean / area, area, p0, R, np.array([not prescribed, *governed]))
+    governed = [not inlet.prescribes_flow, *governed]
+    return Openings(names, flux, mean / area, area, p0, R, np.array(governed))
 
 
-def _facets(mesh: FlowMesh, *roles: str) -> npt.NDArray[np.int32]:
+def tags(mesh: FlowMesh, role: Role) -> tuple[int, ...]:
+    """Tags of the patches with a role."""
+    return tuple(patch.tag for patch in mesh.patches.values() if patch.role == role)
+
+
+def facets(mesh: FlowMesh, *roles: Role) -> npt.NDArray[np.int32]:
     """Local facets of all patches with one of the roles."""
     found = [mesh.facets(patch.name) for patch in mesh.patches.values() if patch.role in roles]
-    return np.unique(np.concatenate(found)).astype(np.int32)
+    return np.unique(np.concatenate([np.empty(0, np.int32), *found])).astype(np.int32)
 
 
 def fixed(mesh: FlowMesh, space: Space) -> npt.NDArray[np.int32]:
     """Owned and ghost velocity unknowns on the wall and the inlet (no freedom of their own)."""
-    nodes = space.nodes_on(_facets(mesh, "wall", "inlet"))
+    nodes = space.nodes_on(facets(mesh, "wall", "inlet"))
     return np.unique(space.velocity[nodes].ravel())
 
 
-def inlet_profile(mesh: FlowMesh, space: Space, flux: Array) -> Array:
-    """Velocity (all local unknowns) that carries a unit flow into the domain.
+def inlet_velocity(
+    problem: FlowProblem, mesh: FlowMesh, scales: Scales, space: Space, flux: Array
+) -> tuple[Array, float]:
+    """Velocity (all local unknowns) that carries a unit flow into the domain, and the flow given (zero if none is).
 
     Args:
+        problem: The problem.
         mesh: The mesh.
+        scales: The scales.
         space: The space.
         flux: The flow through the inlet as a functional of the owned unknowns, outward positive.
+
+    Raises:
+        InputError: A profile given does not carry anything in.
     """
+    inlet = problem.inlet
+    file = inlet.file if isinstance(inlet, ProfileInlet) else None
+    shape = _given(file, mesh, scales, space) if file else _developed(mesh, space)
+    Q = -mesh.mesh.comm.allreduce(float(flux @ shape[: space.owned]))
+    if isinstance(inlet, FlowInlet):
+        return shape / Q, inlet.Q / scales.flow
+    if not isinstance(inlet, ProfileInlet):
+        return shape / Q, 0.0
+    if not Q > 0.0:
+        raise InputError(
+            file=inlet.file,
+            field="velocity",
+            wanted="a profile that flows into the domain",
+            got=f"a flow of {Q * scales.flow:.4g} m^3/s into it",
+            remedy="turn its sign; velocities are vectors in the mesh's coordinates",
+        )
+    return shape / Q, Q
+
+
+def _unknowns(space: Space, velocity: Array) -> Array:
+    """Vector of all local unknowns with a velocity at V's local nodes, ``(n, 3)``."""
+    W = space.W.dofmap
+    values = np.zeros((W.index_map.size_local + W.index_map.num_ghosts) * W.index_map_bs)
+    values[space.velocity] = velocity
+    return values
+
+
+def _given(file: Path, mesh: FlowMesh, scales: Scales, space: Space) -> Array:
+    """Velocity of a profile file on the inlet, zero on the wall and off the inlet."""
+    held: list[Array] = []
+    on_root(mesh.mesh.comm, lambda: held.append(profile_file.load(file).at_nodes(mesh.nodes)))
+    values = held[0] / scales.velocity if held else None
+    velocity = np.stack(nodal.spread(mesh, values, [space.V] * 3), axis=1)
+    inside = np.setdiff1d(
+        space.nodes_on(mesh.facets(mesh.inlet)), space.nodes_on(facets(mesh, "wall"))
+    )
+    kept = np.zeros_like(velocity)
+    kept[inside] = velocity[inside]
+    return _unknowns(space, kept)
+
+
+def _developed(mesh: FlowMesh, space: Space) -> Array:
+    """Velocity along the inlet's mean normal with the shape of developed flow."""
     comm, tag = mesh.mesh.comm, mesh.patches[mesh.inlet].tag
     ds, n = measure(mesh, space), ufl.FacetNormal(mesh.mesh)
     parts = [dolfinx.fem.assemble_scalar(_compile(n[i] * ds(tag))) for i in range(3)]
     normal = np.asarray(comm.allreduce(np.array(parts)))
-    shape = _membrane(mesh, space)
-    W = space.W.dofmap
-    profile = np.zeros((W.index_map.size_local + W.index_map.num_ghosts) * W.index_map_bs)
-    for c in range(3):
-        profile[space.velocity[:, c]] = -shape * normal[c] / np.linalg.norm(normal)
-    return np.asarray(profile / -comm.allreduce(float(flux @ profile[: space.owned])))
+    return _unknowns(space, -np.outer(_membrane(mesh, space), normal / np.linalg.norm(normal)))
 
 
 def _membrane(mesh: FlowMesh, space: Space) -> Array:
@@ -119,7 +176,7 @@ def _membrane(mesh: FlowMesh, space: Space) -> Array:
     w, v = ufl.TrialFunction(V), ufl.TestFunction(V)
     slope = ufl.grad(w) - ufl.dot(ufl.grad(w), n) * n
     on_inlet = space.nodes_on(mesh.facets(mesh.inlet))
-    inside = np.setdiff1d(on_inlet, space.nodes_on(_facets(mesh, "wall")))
+    inside = np.setdiff1d(on_inlet, space.nodes_on(facets(mesh, "wall")))
     count = V.dofmap.index_map.size_local + V.dofmap.index_map.num_ghosts
     outside = np.setdiff1d(np.arange(count, dtype=np.int32), inside)
     K = dolfinx.fem.petsc.assemble_matrix(

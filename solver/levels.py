@@ -292,5 +292,6 @@ def _carry(coarse: FlowSystem, state: State, fine: FlowSystem) -> None:
         target.interpolate(source)
         target.x.scatter_forward()
         fine.x.x.array[put] = target.x.array
-    fine.Q_in = coarse.Q_in
+    if not fine.prescribed:
+        fine.Q_in = coarse.Q_in
     fine.apply_inlet()

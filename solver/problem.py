@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from meshing.errors import InputError
-from solver.inlets import Inlet
+from solver.inlets import Inlet, ProfileInlet
 from solver.outlets import Outlet
 from solver.rheology import Rheology
 
@@ -85,9 +85,12 @@ class FlowProblem(_Frozen):
                 got=str(error),
                 remedy="write it with FlowProblem.save, or run: ffr3d run CASE --from solve",
             ) from error
-        found = {"mesh": (path.parent / problem.mesh).resolve()}
+        found: dict[str, Any] = {"mesh": (path.parent / problem.mesh).resolve()}
         if problem.guess is not None:
             found["guess"] = (path.parent / problem.guess).resolve()
+        if isinstance(problem.inlet, ProfileInlet):
+            file = (path.parent / problem.inlet.file).resolve()
+            found["inlet"] = problem.inlet.model_copy(update={"file": file})
         return problem.model_copy(update=found)
 
     def save(self, path: Path) -> None:

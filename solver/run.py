@@ -16,9 +16,11 @@ import numpy as np
 from meshing.errors import BranchEndError, ComputationError, InputError
 from meshing.vessel import MeshArrays, VesselMesh
 from solver.engine import MPI
+from solver.inlets import ProfileInlet
 from solver.io import fields as field_file
 from solver.io import guess as guess_file
 from solver.io import mesh as mesh_file
+from solver.io import profile as profile_file
 from solver.io import state as state_file
 from solver.levels import Found, Search
 from solver.parallel import on_root, peak_memory
@@ -129,8 +131,11 @@ def _read(run: Run) -> tuple[mesh_file.FlowMesh, Scales]:
         vessel, arrays = mesh_file.read(run.problem.mesh)
         _check_patches(run.problem, vessel)
         held.append((vessel, arrays))
-        extent = float(np.linalg.norm(np.ptp(arrays.points, axis=0)))
-        return choose(run.problem, vessel.inlets[0].area, extent)
+        extent, inflow = float(np.linalg.norm(np.ptp(arrays.points, axis=0))), 0.0
+        if isinstance(run.problem.inlet, ProfileInlet):
+            profile = profile_file.read(run.problem.inlet.file, vessel, arrays)
+            inflow = profile_file.inflow(profile, vessel, arrays)
+        return choose(run.problem, vessel.inlets[0].area, extent, inflow)
 
     scales = on_root(run.comm, read)
     return mesh_file.distribute(run.comm, held[0] if held else None, scales.length), scales
@@ -141,7 +146,7 @@ def _check_patches(problem: FlowProblem, vessel: VesselMesh) -> None:
     faults = []
     if len(vessel.inlets) != 1:
         faults.append(f"{len(vessel.inlets)} inlets in the mesh, wanted 1")
-    if not any(patch.role == "wall" for patch in vessel.patches):
+    if not any(patch.role in ("wall", "slip") for patch in vessel.patches):
         faults.append("no wall in the mesh")
     named, there = set(problem.outlets), {patch.name for patch in vessel.outlets}
     faults += [f"outlet {name!r} of the mesh has no model" for name in sorted(there - named)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from solver.inlets import FlowInlet
+from solver.inlets import FlowInlet, PressureInlet
 from solver.problem import FlowProblem
 
 
@@ -52,24 +52,28 @@ class Scales:
         }
 
 
-def choose(problem: FlowProblem, inlet_area: float, tree_length: float) -> Scales:
+def choose(
+    problem: FlowProblem, inlet_area: float, tree_length: float, inflow: float = 0.0
+) -> Scales:
     """Choose the scales of a problem.
 
     Args:
         problem: The flow problem.
         inlet_area: [m^2].
         tree_length: Extent of the mesh [m], for the viscous bound where the flow is unknown.
+        inflow: What a profile given carries, about [m^3/s].
     """
     length = math.sqrt(4.0 * inlet_area / math.pi)
     models = [outlet.steady() for outlet in problem.outlets.values()]
     mean_p0 = sum(p0 for p0, _ in models) / len(models)
-    if isinstance(problem.inlet, FlowInlet):
-        conductance = sum(1.0 / R for _, R in models if R > 0.0)
-        downstream = problem.inlet.Q / conductance if conductance > 0.0 else 0.0
-        speed, datum = problem.inlet.Q / inlet_area, mean_p0 + downstream
-    else:
+    if isinstance(problem.inlet, PressureInlet):
         datum = problem.inlet.p
         speed = _free_velocity(problem, datum - mean_p0, inlet_area, tree_length)
+    else:
+        Q = problem.inlet.Q if isinstance(problem.inlet, FlowInlet) else inflow
+        conductance = sum(1.0 / R for _, R in models if R > 0.0)
+        downstream = Q / conductance if conductance > 0.0 else 0.0
+        speed, datum = Q / inlet_area, mean_p0 + downstream
     return Scales(length, speed, problem.density, problem.rheology.viscosity, datum)
 
 

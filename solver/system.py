@@ -12,7 +12,6 @@ from solver import boundary, terms
 from solver.coupling import LowRank
 from solver.engine import JIT_OPTIONS, MPI, dolfinx, ufl
 from solver.hold import Hold
-from solver.inlets import FlowInlet
 from solver.io.mesh import FlowMesh
 from solver.problem import FlowProblem
 from solver.scales import Scales
@@ -44,7 +43,7 @@ class FlowSystem:
         self.frozen = dolfinx.fem.Function(self.space.W)
         self._r = dolfinx.fem.Function(self.space.W)
         self.inlet = mesh.inlet
-        self.prescribed = isinstance(problem.inlet, FlowInlet)
+        self.prescribed = problem.inlet.prescribes_flow
         self.nu = dolfinx.fem.Constant(mesh.mesh, 1.0 / scales.reynolds)
         self.strength = dolfinx.fem.Constant(mesh.mesh, terms.CAPTURING)
         self.capturing = False
@@ -52,13 +51,12 @@ class FlowSystem:
         self._build_forms()
         self.openings = boundary.openings(problem, mesh, scales, self.space)
         self.fixed = boundary.fixed(mesh, self.space)
-        self.profile = boundary.inlet_profile(mesh, self.space, self.openings.flux[:, 0])
+        self.profile, self.Q_in = boundary.inlet_velocity(
+            problem, mesh, scales, self.space, self.openings.flux[:, 0]
+        )
         self.slot = None if self.prescribed else boundary.slot(self.space, self.profile)
         self.offset = np.zeros(len(self.openings.names))
         self.hold: Hold | None = None
-        self.Q_in = 0.0
-        if isinstance(problem.inlet, FlowInlet):
-            self.Q_in = problem.inlet.Q / scales.flow
         self.apply_inlet()
         self.A = dolfinx.fem.petsc.create_matrix(self.J, "baij" if self.space.equal_order else None)
         self.balance = boundary.balance(self.space)
@@ -76,7 +74,8 @@ class FlowSystem:
         v, q = space.split(ufl.TestFunction(space.W))
         w, _ = space.split(self.advecting)
         f, g = space.split(self.frozen)
-        outlets = tuple(p.tag for p in self.mesh.patches.values() if p.role == "outlet")
+        outlets = boundary.tags(self.mesh, "outlet")
+        smooth = boundary.tags(self.mesh, "slip")
         mesh = self.mesh.mesh
         beta = dolfinx.fem.Constant(mesh, self.problem.backflow_beta)
         return terms.Fields(
@@ -95,14 +94,20 @@ class FlowSystem:
             ds(outlets),
             g,
             self.strength,
+            ds(smooth) if smooth else None,
         )
+
+    def _model(self, *more: terms.Term) -> tuple[terms.Term, ...]:
+        """Terms of the equations."""
+        model = terms.EQUAL_ORDER if self.space.equal_order else terms.TAYLOR_HOOD
+        smooth = boundary.tags(self.mesh, "slip")
+        return (*model, *((terms.slip,) if smooth else ()), *more)
 
     def _build_forms(self) -> None:
         mesh = self.mesh.mesh
         self.inverse_cfl = dolfinx.fem.Constant(mesh, 0.0)
         self.newton = dolfinx.fem.Constant(mesh, 0.0)
-        model = terms.EQUAL_ORDER if self.space.equal_order else terms.TAYLOR_HOOD
-        self.steady = self.F, self.J = self._compile(model, self._fields())
+        self.steady = self.F, self.J = self._compile(self._model(), self._fields())
 
     def _compile(self, model: tuple[terms.Term, ...], fields: terms.Fields) -> tuple[Any, Any]:
         """Compile the residual and its Jacobian, with a pseudo-time term."""
@@ -121,7 +126,7 @@ class FlowSystem:
         self.capturing = on
         self.set_capture(terms.CAPTURING)
         if on:
-            self.F, self.J = self._compile((*terms.EQUAL_ORDER, terms.capturing), self._fields())
+            self.F, self.J = self._compile(self._model(terms.capturing), self._fields())
 
     def set_capture(self, strength: float) -> None:
         """Set the coefficient of `terms.capturing`."""
@@ -137,8 +142,7 @@ class FlowSystem:
         h, _ = self.space.split(self.history)
         rate = dolfinx.fem.Constant(self.mesh.mesh, 1.0 / dt)
         fields = self._fields(rate * (1.5 * u - h))
-        model = terms.EQUAL_ORDER if self.space.equal_order else terms.TAYLOR_HOOD
-        self.F, self.J = self._compile((*model, terms.inertia), fields)
+        self.F, self.J = self._compile(self._model(terms.inertia), fields)
 
     def remember(self, history: Array) -> None:
         """Set the history ``h`` of the time derivative (all local unknowns)."""

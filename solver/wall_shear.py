@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from solver.boundary import solve_spd
+from solver.boundary import facets, solve_spd, tags
 from solver.engine import JIT_OPTIONS, PETSc, dolfinx, ufl
 from solver.system import FlowSystem
 
@@ -22,15 +22,17 @@ def wall_shear_stress(system: FlowSystem) -> Any:  # noqa: ANN401
         Three scalar functions in the velocity's Lagrange space, [Pa]; zero off the wall.
     """
     V, mesh = system.space.V, system.mesh.mesh
-    tags = tuple(p.tag for p in system.mesh.patches.values() if p.role == "wall")
+    walls = tags(system.mesh, "wall")
+    if not walls:
+        return [dolfinx.fem.Function(V) for _ in range(3)]
     data = {"quadrature_degree": 2 * system.space.degree}
-    ds = ufl.Measure("ds", domain=mesh, subdomain_data=system.mesh.facet_tags, metadata=data)(tags)
+    ds = ufl.Measure("ds", domain=mesh, subdomain_data=system.mesh.facet_tags, metadata=data)(walls)
     n = ufl.FacetNormal(mesh)
     u, _ = system.space.split(system.x)
     slope = ufl.dot(ufl.grad(u), n)
     shear = -(slope - ufl.dot(slope, n) * n)
     w, v = ufl.TrialFunction(V), ufl.TestFunction(V)
-    on_wall = system.space.nodes_on(_wall_facets(system))
+    on_wall = system.space.nodes_on(facets(system.mesh, "wall"))
     mass = _mass(V, dolfinx.fem.form(w * v * ds, jit_options=JIT_OPTIONS), on_wall)
     unit = system.scales.viscosity * system.scales.velocity / system.scales.length
     components = []
@@ -45,11 +47,6 @@ def wall_shear_stress(system: FlowSystem) -> Any:  # noqa: ANN401
         components.append(out)
     mass.destroy()
     return components
-
-
-def _wall_facets(system: FlowSystem) -> npt.NDArray[np.int32]:
-    walls = [p.name for p in system.mesh.patches.values() if p.role == "wall"]
-    return np.concatenate([system.mesh.facets(name) for name in walls]).astype(np.int32)
 
 
 def _mask(size: int, chosen: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:

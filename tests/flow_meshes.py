@@ -231,3 +231,30 @@ def tagged_box(path, order=1, named=("in", "out", "side"), inside=False):
     finally:
         gmsh.finalize()
     return path
+
+
+def tagged_half_tube(path, *, D, L, h, tilt):
+    """A Gmsh file of half a tube along x, cut lengthwise by a plane through its axis at an angle to z [rad]."""
+    gmsh.initialize(interruptible=False)
+    try:
+        gmsh.option.setNumber("General.Terminal", 0)
+        occ = gmsh.model.occ
+        tube = occ.addCylinder(0, 0, 0, L, 0, 0, D / 2, angle=math.pi)
+        occ.rotate([(3, tube)], 0, 0, 0, 1, 0, 0, tilt)
+        occ.synchronize()
+        groups: dict[str, list[int]] = {"in": [], "out": [], "side": [], "plane": []}
+        for _, tag in gmsh.model.getEntities(2):
+            x = occ.getCenterOfMass(2, tag)[0]
+            flat = gmsh.model.getType(2, tag) == "Plane"
+            where = {0.0: "in", L: "out"}.get(round(x, 6), "plane" if flat else "side")
+            groups[where].append(tag)
+        for name, tags in groups.items():
+            gmsh.model.addPhysicalGroup(2, tags, name=name)
+        gmsh.model.addPhysicalGroup(3, [tube], name="lumen")
+        gmsh.option.setNumber("Mesh.MeshSizeMax", h)
+        gmsh.model.mesh.generate(3)
+        gmsh.model.mesh.setOrder(2)
+        gmsh.write(str(path))
+    finally:
+        gmsh.finalize()
+    return path

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from solver.inlets.base import InletModel
 
 
-class FlowInlet(BaseModel):
+class FlowInlet(InletModel):
     """Flow rate into the domain."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["flow"] = "flow"
     Q: float = Field(gt=0, description="flow rate into the domain [m^3 s^-1]")

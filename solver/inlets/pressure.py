@@ -7,15 +7,16 @@ Configuration::
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from solver.inlets.base import InletModel
 
 
-class PressureInlet(BaseModel):
+class PressureInlet(InletModel):
     """Mean pressure over the inlet; the flow rate is part of the solution."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+    prescribes_flow: ClassVar[bool] = False
     kind: Literal["pressure"] = "pressure"
     p: float = Field(description="mean pressure [Pa]")

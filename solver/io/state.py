@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meshing.errors import InputError
+from solver.inlets import ProfileInlet
 from solver.io.files import write_atomically
 from solver.problem import FlowProblem
 from solver.spaces import EDGES
@@ -26,10 +27,15 @@ Keys = npt.NDArray[np.int64]
 def fingerprint(problem: FlowProblem) -> str:
     """Hash of everything that decides the answer: problem (not how it is sought) and mesh."""
     told = problem.model_dump_json(
-        exclude={"mesh", "steady", "element", "stop_at_branch_end", "guess"}
+        exclude={
+            **dict.fromkeys(("mesh", "steady", "element", "stop_at_branch_end", "guess"), True),
+            "inlet": {"file"},
+        }
     )
     digest = hashlib.sha256(told.encode())
-    for path in (problem.mesh, problem.mesh.with_suffix(".h5")):
+    files = [problem.mesh, problem.mesh.with_suffix(".h5")]
+    files += [problem.inlet.file] if isinstance(problem.inlet, ProfileInlet) else []
+    for path in files:
         if path.exists():
             digest.update(path.read_bytes())
     return digest.hexdigest()
