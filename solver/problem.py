@@ -19,6 +19,7 @@ from solver.outlets import Outlet
 from solver.rheology import Rheology
 
 Element = Literal["P1-P1", "P2-P2", "P2-P1"]
+Point = tuple[float, float, float]
 Status = Literal["converged", "extrapolated", "regularised", "time-averaged"]
 
 
@@ -45,12 +46,28 @@ class SteadyOptions(_Frozen):
     march_max_steps: int = Field(default=600, ge=8, description="time steps in all")
 
 
+class Line(_Frozen):
+    """Points evenly along a straight line, both ends among them."""
+
+    start: Point = Field(description="[m]")
+    end: Point = Field(description="[m]")
+    count: int = Field(ge=2)
+
+    def points(self) -> list[Point]:
+        """The points [m]."""
+        (ax, ay, az), (bx, by, bz) = self.start, self.end
+        along = [k / (self.count - 1) for k in range(self.count)]
+        return [(ax + s * (bx - ax), ay + s * (by - ay), az + s * (bz - az)) for s in along]
+
+
 class FlowProblem(_Frozen):
     """One flow computation.
 
     Attributes:
         mesh: ``mesh.json`` of a `meshing.vessel.VesselMesh`; relative to the problem file.
         guess: ``guess.h5`` (`solver.io.guess`) to begin the search with, if any; relative to the problem file.
+        probes: Points or lines at which the result gives velocity and pressure, by a name of your choice.
+        forces: Walls whose force the result gives.
     """
 
     mesh: Path
@@ -68,6 +85,8 @@ class FlowProblem(_Frozen):
         description="where the steady branch ends above the real viscosity, write `BranchEnd` and stop",
     )
     guess: Path | None = None
+    probes: dict[str, Line | tuple[Point, ...]] = {}
+    forces: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -108,6 +127,14 @@ class PatchFlow(_Frozen):
         default=0.0,
         description="|p - p0 - R Q| of the outlet model [Pa]; zero where it governs the traction",
     )
+
+
+class ProbeValue(_Frozen):
+    """The flow at a point; nothing where it lies outside the mesh."""
+
+    point: Point = Field(description="[m]")
+    velocity: Point | None = Field(description="[m s^-1]")
+    p: float | None = Field(description="[Pa]")
 
 
 class BranchEnd(_Frozen):
@@ -164,6 +191,8 @@ class FlowResult(_Frozen):
     mass_balance: float = Field(description="|sum Q| / Q_in")
     inlet: str
     patches: dict[str, PatchFlow]
+    forces: dict[str, Point] = Field(default={}, description="of the fluid on walls [N]")
+    probes: dict[str, tuple[ProbeValue, ...]] = {}
     scales: dict[str, float] = Field(
         description="reference length [m], velocity [m/s], pressure [Pa]"
     )

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from solver.forces import on_patch
 from solver.levels import Found
-from solver.problem import PatchFlow, Status
+from solver.probes import sample
+from solver.problem import Line, PatchFlow, Point, ProbeValue, Status
 from solver.system import FlowSystem
 
 
@@ -91,3 +94,30 @@ def patches(system: FlowSystem) -> dict[str, PatchFlow]:
         )
         for i, name in enumerate(o.names)
     }
+
+
+def wall_forces(system: FlowSystem) -> dict[str, Point]:
+    """Forces on the walls that the problem names [N] (collective)."""
+    return {name: _triple(on_patch(system, name)) for name in system.problem.forces}
+
+
+def probe_values(system: FlowSystem) -> dict[str, tuple[ProbeValue, ...]]:
+    """What the problem's probes read (collective)."""
+    read = {}
+    for name, where in system.problem.probes.items():
+        points = where.points() if isinstance(where, Line) else list(where)
+        velocity, pressure = sample(system, np.array(points).reshape(-1, 3))
+        read[name] = tuple(
+            ProbeValue(
+                point=point,
+                velocity=_triple(u) if np.isfinite(p) else None,
+                p=float(p) if np.isfinite(p) else None,
+            )
+            for point, u, p in zip(points, velocity, pressure, strict=True)
+        )
+    return read
+
+
+def _triple(vector: npt.NDArray[np.float64]) -> Point:
+    x, y, z = vector.tolist()
+    return x, y, z

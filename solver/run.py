@@ -26,7 +26,7 @@ from solver.levels import Found, Search
 from solver.parallel import on_root, peak_memory
 from solver.problem import BranchEnd, FlowProblem, FlowResult
 from solver.progress import Progress
-from solver.result import fluctuations, notes, patches, status
+from solver.result import fluctuations, notes, patches, probe_values, status, wall_forces
 from solver.scales import Scales, choose
 from solver.steady import Outcome
 from solver.system import FlowSystem
@@ -153,13 +153,17 @@ def _check_patches(problem: FlowProblem, vessel: VesselMesh) -> None:
     faults += [f"outlet {name!r} is not in the mesh" for name in sorted(named - there)]
     if not named:
         faults.append("no outlet at all")
+    walls = {patch.name for patch in vessel.patches if patch.role == "wall"}
+    faults += [
+        f"no wall {name!r} to give the force on" for name in problem.forces if name not in walls
+    ]
     if faults:
         raise InputError(
             file=vessel.path,
-            field="outlets",
-            wanted="one inlet, a wall, and one outlet model for each outlet of the mesh",
+            field="patches",
+            wanted="one inlet, a wall, one outlet model for each outlet of the mesh; forces on its walls",
             got="; ".join(faults),
-            remedy=f"name the outlets of the mesh in the problem: {sorted(there)}",
+            remedy=f"name the patches as in the mesh: outlets {sorted(there)}, walls {sorted(walls)}",
         )
 
 
@@ -291,6 +295,8 @@ def _result(run: Run, found: Found) -> FlowResult:
         mass_balance=float(abs(sum(flows)) / max(abs(flows[0]), 1e-300)),
         inlet=system.inlet,
         patches=opened,
+        forces=wall_forces(system),
+        probes=probe_values(system),
         scales=system.scales.as_dict(),
         seconds={name: round(value, 3) for name, value in run.seconds.items()},
         peak_memory_GiB=peak_memory(run.comm),

@@ -251,16 +251,20 @@ class FlowSystem:
 
     # -- algebra -------------------------------------------------------------------------------
 
-    def residual(self, b: Any) -> float:  # noqa: ANN401
-        """Assemble the residual into the owned vector ``b``; return its norm."""
-        start = perf_counter()
-        o, r = self.openings, self._r.x
+    def reaction(self) -> Array:
+        """Assemble the residual without tractions, fixed unknowns free (the owned part, good until the next call)."""
+        r = self._r.x
         r.array[:] = 0.0
         dolfinx.fem.assemble_vector(r.array, self.F)
         r.scatter_reverse(dolfinx.la.InsertMode.add)
+        return np.asarray(r.array[: self.space.owned])
+
+    def residual(self, b: Any) -> float:  # noqa: ANN401
+        """Assemble the residual into the owned vector ``b``; return its norm."""
+        start = perf_counter()
+        o, owned = self.openings, self.reaction()
         Q, _ = self.functionals()
         traction = o.p0 + o.R * Q + self.offset
-        owned = r.array[: self.space.owned]
         owned += o.flux[:, 1:] @ traction[1:]
         if not self.prescribed:
             work = self.comm.allreduce(float(self.profile[: owned.size] @ owned))

@@ -123,8 +123,7 @@ def slip(f: Fields) -> Form:
     count the open patches alone.
 
     Reference:
-        Urquiza, Garon & Farinas (2014), SIAM J. Numer. Anal. 52, 2591-2614, https://doi.org/10.1137/110859099
-        (slip walls, curved ones too).
+        Urquiza, Garon & Farinas (2014), J. Comput. Phys. 256, 748-767, https://doi.org/10.1016/j.jcp.2013.08.045.
     """
     n = ufl.FacetNormal(ufl_domain(f))
     pull = f.nu * ufl.dot(n, ufl.dot(ufl.grad(f.u), n)) - f.p

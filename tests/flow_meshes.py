@@ -258,3 +258,38 @@ def tagged_half_tube(path, *, D, L, h, tilt):
     finally:
         gmsh.finalize()
     return path
+
+
+def tagged_cylinder(path, *, h, growth=0.25):
+    """A Gmsh file of the DFG benchmark 3D-1Z: a channel with a cylinder across, ``h`` on it and 0.06 far away [m]."""
+    gmsh.initialize(interruptible=False)
+    try:
+        gmsh.option.setNumber("General.Terminal", 0)
+        occ, H, length = gmsh.model.occ, 0.41, 2.5
+        box = occ.addBox(0, 0, 0, length, H, H)
+        rod = occ.addCylinder(0.5, 0.2, 0, 0, 0, H, 0.05)
+        occ.cut([(3, box)], [(3, rod)])
+        occ.synchronize()
+        groups: dict[str, list[int]] = {"in": [], "out": [], "cylinder": [], "side": []}
+        for _, tag in gmsh.model.getEntities(2):
+            x = occ.getCenterOfMass(2, tag)[0]
+            flat = gmsh.model.getType(2, tag) == "Plane"
+            where = {0.0: "in", length: "out"}.get(round(x, 6), "side") if flat else "cylinder"
+            groups[where].append(tag)
+        for name, tags in groups.items():
+            gmsh.model.addPhysicalGroup(2, tags, name=name)
+        gmsh.model.addPhysicalGroup(3, [t for _, t in gmsh.model.getEntities(3)], name="fluid")
+
+        def size(dim: int, tag: int, x: float, y: float, z: float, lc: float) -> float:
+            away = max(math.hypot(x - 0.5, y - 0.2) - 0.05, 0.0)
+            return float(min(h + growth * away, 0.06))
+
+        gmsh.option.setNumber("Mesh.MeshSizeExtendFromBoundary", 0)
+        gmsh.model.mesh.setSizeCallback(size)
+        gmsh.model.mesh.generate(3)
+        gmsh.model.mesh.setOrder(2)
+        gmsh.model.mesh.optimize("HighOrder")
+        gmsh.write(str(path))
+    finally:
+        gmsh.finalize()
+    return path

@@ -28,7 +28,10 @@ def fingerprint(problem: FlowProblem) -> str:
     """Hash of everything that decides the answer: problem (not how it is sought) and mesh."""
     told = problem.model_dump_json(
         exclude={
-            **dict.fromkeys(("mesh", "steady", "element", "stop_at_branch_end", "guess"), True),
+            **dict.fromkeys(
+                ("mesh", "steady", "element", "stop_at_branch_end", "guess", "probes", "forces"),
+                True,
+            ),
             "inlet": {"file"},
         }
     )

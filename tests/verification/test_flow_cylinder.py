@@ -1,0 +1,66 @@
+"""The DFG benchmark 3D-1Z: laminar flow around a cylinder in a channel, Re 20 (drag, lift, pressure difference).
+
+Reference:
+    Schäfer & Turek (1996), Notes Numer. Fluid Mech. 52, 547-566, https://doi.org/10.1007/978-3-322-89849-4_39
+    (problem, interval of the pressure difference); drag and lift of Bayraktar, Mierka & Turek (2012), Int. J. Comput. Sci. Eng. 7, 253-266,
+    https://doi.org/10.1504/IJCSE.2012.048245.
+"""
+
+import numpy as np
+import pytest
+
+from meshing.tagged import from_tagged
+from solver import solve
+from solver.io.profile import Profile
+from solver.problem import FlowProblem
+
+H, D, MEAN = 0.41, 0.1, 0.2
+DRAG, LIFT, DROP = 6.18533, 0.009401, (0.165, 0.175)
+
+
+def _inflow(points):
+    y, z = points[:, 1], points[:, 2]
+    u = np.zeros_like(points)
+    u[:, 0] = 16 * 0.45 * y * z * (H - y) * (H - z) / H**4
+    return u
+
+
+def _coefficients(flow_meshes, folder, h, growth):
+    """Drag and lift coefficients, pressure difference [Pa]."""
+    file = flow_meshes.tagged_cylinder(folder / "channel.msh", h=h, growth=growth)
+    from_tagged(file, {"in": "inlet", "out": "outlet", "side": "wall", "cylinder": "wall"}, folder)
+    Profile.of(folder / "mesh.json", _inflow).save(folder / "inflow.h5")
+    problem = FlowProblem.model_validate(
+        {
+            "mesh": folder / "mesh.json",
+            "density": 1.0,
+            "rheology": {"kind": "newtonian", "viscosity": 1e-3},
+            "inlet": {"kind": "profile", "file": folder / "inflow.h5"},
+            "outlets": {"out": {"kind": "do-nothing"}},
+            "forces": ["cylinder"],
+            "probes": {"ends": [[0.45, 0.2, 0.205], [0.55, 0.2, 0.205]]},
+        }
+    )
+    result = solve(problem, output=folder / "flow")
+    assert result.status == "converged"
+    drag, lift, _ = np.array(result.forces["cylinder"]) * 2 / (MEAN**2 * D * H)
+    front, back = (row.p or np.nan for row in result.probes["ends"])
+    return drag, lift, front - back
+
+
+@pytest.mark.slow
+def test_coarse(flow_meshes, tmp_path):
+    """Sixteen thousand tetrahedra: drag to 0.3 %, lift to 0.01, the pressure difference in the published interval."""
+    drag, lift, drop = _coefficients(flow_meshes, tmp_path, 0.015, 0.4)
+    assert drag == pytest.approx(DRAG, rel=3e-3)
+    assert lift == pytest.approx(LIFT, abs=0.01)
+    assert DROP[0] < drop < DROP[1]
+
+
+@pytest.mark.verify
+def test_fine(flow_meshes, tmp_path):
+    """Seventy thousand: drag to 0.02 %, lift to 2 %, the pressure difference in the published interval."""
+    drag, lift, drop = _coefficients(flow_meshes, tmp_path, 0.0065, 0.2)
+    assert drag == pytest.approx(DRAG, rel=2e-4)
+    assert lift == pytest.approx(LIFT, rel=0.02)
+    assert DROP[0] < drop < DROP[1]
