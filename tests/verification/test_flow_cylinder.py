@@ -2,8 +2,8 @@
 
 Reference:
     Schäfer & Turek (1996), Notes Numer. Fluid Mech. 52, 547-566, https://doi.org/10.1007/978-3-322-89849-4_39
-    (problem, interval of the pressure difference); drag and lift of Bayraktar, Mierka & Turek (2012), Int. J. Comput. Sci. Eng. 7, 253-266,
-    https://doi.org/10.1504/IJCSE.2012.048245.
+    (problem, interval of the pressure difference); Bayraktar, Mierka & Turek (2012), Int. J. Comput. Sci. Eng. 7,
+    253-266, https://doi.org/10.1504/IJCSE.2012.048245 (drag, lift).
 """
 
 import numpy as np
