@@ -7,7 +7,7 @@ import pytest
 import ufl
 
 from solver import terms
-from solver.engine import MPI, PETSc, dolfinx
+from solver.engine import MPI, dolfinx
 from solver.engine import element as lagrange
 from solver.spaces import build
 
@@ -32,7 +32,7 @@ def _bulged(n):
     return dolfinx.mesh.create_mesh(MPI.COMM_SELF, V.dofmap.list.astype(np.int64), order_two, bent)
 
 
-def _errors(element, n, curved=False):
+def _errors(dirichlet, element, n, curved):
     mesh = _bulged(n) if curved else dolfinx.mesh.create_unit_cube(MPI.COMM_SELF, n, n, n)
     space = build(mesh, element)
     x = dolfinx.fem.Function(space.W)
@@ -46,61 +46,24 @@ def _errors(element, n, curved=False):
     fields = terms.Fields(u, p, v, q, u, u, None, force, NU, 0.0, space.degree, dx, none)
     model = terms.EQUAL_ORDER if space.equal_order else terms.TAYLOR_HOOD
     F = terms.residual((*model, terms.body_force), fields)
-    _solve(F, x, space, mesh, _exact)
+    nodes, corner = dirichlet.boundary_nodes(space), dirichlet.pressure_node(space)
+    x.x.array[space.velocity[nodes]] = _velocity(space.V.tabulate_dof_coordinates()[nodes])
+    held = np.append(space.velocity[nodes].ravel(), space.pressure[corner])
+    dirichlet.Newton(F, x, space, held).solve()
     found_u, found_p = space.split(x)
-    volume = dolfinx.fem.Constant(mesh, 1.0) * dx
-    mean = _integral((found_p - exact_p) * dx) / _integral(volume)
+    integral = dirichlet.integral
+    volume = integral(dolfinx.fem.Constant(mesh, 1.0) * dx)
+    mean = integral((found_p - exact_p) * dx) / volume
     return (
-        math.sqrt(_integral(ufl.inner(found_u - exact_u, found_u - exact_u) * dx)),
-        math.sqrt(_integral((found_p - exact_p - mean) ** 2 * dx)),
+        math.sqrt(integral(ufl.inner(found_u - exact_u, found_u - exact_u) * dx)),
+        math.sqrt(integral((found_p - exact_p - mean) ** 2 * dx)),
     )
 
 
-def _integral(form):
-    return dolfinx.fem.assemble_scalar(dolfinx.fem.form(form))
-
-
-def _solve(F, x, space, mesh, exact):
-    """Newton with a direct solver; velocity given on the boundary, pressure at one node."""
-    mesh.topology.create_connectivity(2, 3)
-    facets = dolfinx.mesh.exterior_facet_indices(mesh.topology)
-    nodes = space.nodes_on(facets)
-    where = space.V.tabulate_dof_coordinates()[nodes].T
-    u, _p = _exact_numbers(where)
-    x.x.array[space.velocity[nodes]] = u.T
-    corner = int(np.argmin(np.linalg.norm(space.P.tabulate_dof_coordinates(), axis=1)))
-    x.x.array[space.pressure[corner]] = 0.0
-    held = np.append(space.velocity[nodes].ravel(), space.pressure[corner]).astype(np.int32)
-    J = dolfinx.fem.form(ufl.derivative(F, x, ufl.TrialFunction(space.W)))
-    residual = dolfinx.fem.form(F)
-    A, b = dolfinx.fem.petsc.create_matrix(J), dolfinx.fem.Function(space.W)
-    step = dolfinx.fem.Function(space.W)
-    solver = PETSc.KSP().create(MPI.COMM_SELF)
-    solver.setType("preonly")
-    solver.getPC().setType("lu")
-    solver.getPC().setFactorSolverType("mumps")
-    for _ in range(12):
-        b.x.array[:] = 0.0
-        dolfinx.fem.assemble_vector(b.x.array, residual)
-        b.x.array[held] = 0.0
-        if np.linalg.norm(b.x.array) < 1e-11:
-            break
-        A.zeroEntries()
-        dolfinx.fem.petsc.assemble_matrix(A, J)
-        A.assemble()
-        A.zeroRowsColumns(held, diag=1.0)
-        solver.setOperators(A)
-        solver.solve(b.x.petsc_vec, step.x.petsc_vec)
-        x.x.array[:] -= step.x.array
-    else:
-        pytest.fail("Newton's method did not converge")
-
-
-def _exact_numbers(x):
-    a, b, c = math.pi * x
+def _velocity(points):
+    a, b, c = math.pi * points.T
     s, k = np.sin, np.cos
-    u = np.array([s(a) * k(b) * k(c), k(a) * s(b) * k(c), -2 * k(a) * k(b) * s(c)])
-    return u, s(a) * k(b) + 0.3 * x[2] ** 2
+    return np.stack([s(a) * k(b) * k(c), k(a) * s(b) * k(c), -2 * k(a) * k(b) * s(c)], axis=1)
 
 
 ORDERS = [
@@ -114,7 +77,7 @@ ORDERS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("element", "curved", "sizes", "order_u", "order_p"), ORDERS)
-def test_orders(element, curved, sizes, order_u, order_p):
-    (u0, p0), (u1, p1) = (_errors(element, n, curved) for n in sizes)
+def test_orders(dirichlet, element, curved, sizes, order_u, order_p):
+    (u0, p0), (u1, p1) = (_errors(dirichlet, element, n, curved) for n in sizes)
     assert math.log2(u0 / u1) >= order_u
     assert math.log2(p0 / p1) >= order_p

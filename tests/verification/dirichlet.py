@@ -1,0 +1,62 @@
+"""Problems with the velocity given on the boundary, from the solver's own terms: Newton with a direct solver."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import ufl
+
+from solver.engine import MPI, PETSc, dolfinx
+from solver.spaces import Space
+
+TOLERANCE, STEPS = 1e-11, 15
+
+
+def boundary_nodes(space: Space) -> np.ndarray:
+    """V's nodes on the boundary."""
+    mesh = space.V.mesh
+    mesh.topology.create_connectivity(2, 3)
+    return space.nodes_on(dolfinx.mesh.exterior_facet_indices(mesh.topology))
+
+
+def pressure_node(space: Space) -> int:
+    """P's node at the origin, or the nearest to it."""
+    return int(np.argmin(np.linalg.norm(space.P.tabulate_dof_coordinates(), axis=1)))
+
+
+def integral(form: Any) -> float:
+    """Value of a form (one process)."""
+    return float(dolfinx.fem.assemble_scalar(dolfinx.fem.form(form)))
+
+
+class Newton:
+    """Solves ``F(x) = 0`` with some unknowns held where they are; forms are compiled once."""
+
+    def __init__(self, F: Any, x: Any, space: Space, held: np.ndarray) -> None:
+        self.x, self.held = x, held.astype(np.int32)
+        self.J = dolfinx.fem.form(ufl.derivative(F, x, ufl.TrialFunction(space.W)))
+        self.F = dolfinx.fem.form(F)
+        self.A = dolfinx.fem.petsc.create_matrix(self.J)
+        self.b, self.step = dolfinx.fem.Function(space.W), dolfinx.fem.Function(space.W)
+        self.solver = PETSc.KSP().create(MPI.COMM_SELF)
+        self.solver.setType("preonly")
+        self.solver.getPC().setType("lu")
+        self.solver.getPC().setFactorSolverType("mumps")
+
+    def solve(self) -> int:
+        """Solve; return the number of steps."""
+        for step in range(STEPS):
+            self.b.x.array[:] = 0.0
+            dolfinx.fem.assemble_vector(self.b.x.array, self.F)
+            self.b.x.array[self.held] = 0.0
+            if np.linalg.norm(self.b.x.array) < TOLERANCE:
+                return step
+            self.A.zeroEntries()
+            dolfinx.fem.petsc.assemble_matrix(self.A, self.J)
+            self.A.assemble()
+            self.A.zeroRowsColumns(self.held, diag=1.0)
+            self.solver.setOperators(self.A)
+            self.solver.solve(self.b.x.petsc_vec, self.step.x.petsc_vec)
+            self.x.x.array[:] -= self.step.x.array
+        raise AssertionError("Newton's method did not converge")
