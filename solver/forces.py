@@ -47,7 +47,8 @@ def _elsewhere(system: FlowSystem, name: str, nodes: npt.NDArray[np.int32]) -> A
     hat = dolfinx.fem.Function(space.V)
     hat.x.array[nodes] = 1.0
     u, p = space.split(system.x)
-    traction = system.nu * ufl.dot(ufl.grad(u), n) - p * n
+    viscosity = system.nu * system.thinning()
+    traction = viscosity * ufl.dot(ufl.grad(u), n) - p * n
     ds = boundary.measure(system.mesh, space)(others)
     return _vector(system, [traction[i] * hat * ds for i in range(3)])
 

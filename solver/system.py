@@ -78,6 +78,8 @@ class FlowSystem:
         smooth = boundary.tags(self.mesh, "slip")
         mesh = self.mesh.mesh
         beta = dolfinx.fem.Constant(mesh, self.problem.backflow_beta)
+        rheology = self.problem.rheology
+        nu = self.nu * self.thinning() if rheology.varies else self.nu
         return terms.Fields(
             u,
             p,
@@ -87,7 +89,7 @@ class FlowSystem:
             f,
             acceleration,
             None,
-            self.nu,
+            nu,
             beta,
             space.degree,
             dx,
@@ -95,13 +97,25 @@ class FlowSystem:
             g,
             self.strength,
             ds(smooth) if smooth else None,
+            rheology.varies,
         )
+
+    def thinning(self) -> Any:  # noqa: ANN401
+        """Viscosity of the state over the reference one, a UFL expression (a number where it does not vary)."""
+        if not self.problem.rheology.varies:
+            return 1.0
+        u, _ = self.space.split(self.x)
+        unit = self.scales.velocity / self.scales.length
+        return self.problem.rheology.ratio(unit * terms.shear_rate(u))
 
     def _model(self, *more: terms.Term) -> tuple[terms.Term, ...]:
         """Terms of the equations."""
         model = terms.EQUAL_ORDER if self.space.equal_order else terms.TAYLOR_HOOD
-        smooth = boundary.tags(self.mesh, "slip")
-        return (*model, *((terms.slip,) if smooth else ()), *more)
+        if boundary.tags(self.mesh, "slip"):
+            model = (*model, terms.slip)
+        if self.problem.rheology.varies:
+            model = (*model, terms.transposed_stress)
+        return (*model, *more)
 
     def _build_forms(self) -> None:
         mesh = self.mesh.mesh

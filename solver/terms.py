@@ -48,7 +48,7 @@ class Fields:
         f: Velocity inside the stabilisation parameter (equals ``u`` in the residual).
         acceleration: Time derivative of the velocity; None in the steady state.
         force: Body force; None for none.
-        nu: One over the Reynolds number.
+        nu: Viscosity over that of a Reynolds number of one; a function of ``u`` where it varies.
         beta: Backflow stabilisation factor.
         degree: Polynomial degree of the velocity.
         dx: Cell measure.
@@ -56,6 +56,7 @@ class Fields:
         g: Pressure inside the capturing viscosity (equals ``p`` in the residual); None without that term.
         capture: Coefficient of the capturing viscosity.
         ds_slip: Measure of the walls without friction; None without any.
+        varies: Whether the viscosity depends on the shear rate.
     """
 
     u: Any
@@ -74,6 +75,7 @@ class Fields:
     g: Any = None
     capture: Any = CAPTURING
     ds_slip: Any = None
+    varies: bool = False
 
 
 Term = Callable[[Fields], Form]
@@ -96,6 +98,22 @@ def viscous_stress(f: Fields) -> Form:
     the symmetric gradient does not.
     """
     return f.nu * ufl.inner(ufl.grad(f.u), ufl.grad(f.v)) * f.dx
+
+
+def transposed_stress(f: Fields) -> Form:
+    r"""What a viscosity that varies adds, $\nu(\nabla u)^T : \nabla v$.
+
+    Taken out at open ends, $-\nu\,(\nabla u)^T n\cdot v$, so that the traction there is that of `viscous_stress`.
+    """
+    n, turned = ufl.FacetNormal(ufl_domain(f)), ufl.transpose(ufl.grad(f.u))
+    inside = f.nu * ufl.inner(turned, ufl.grad(f.v)) * f.dx
+    return inside - f.nu * ufl.inner(ufl.dot(turned, n), f.v) * f.ds_open
+
+
+def shear_rate(u: Any, least: float = 1e-4) -> Any:  # noqa: ANN401
+    r"""$\dot\gamma = \sqrt{2\,\varepsilon(u):\varepsilon(u)}$, rounded at zero so that it has a derivative there."""
+    strain = ufl.sym(ufl.grad(u))
+    return ufl.sqrt(2.0 * ufl.inner(strain, strain) + least**2)
 
 
 def pressure_coupling(f: Fields) -> Form:
@@ -171,7 +189,12 @@ def strong_momentum(f: Fields) -> Any:  # noqa: ANN401
         advection += f.acceleration
     if f.force is not None:
         advection -= f.force
-    return advection if f.degree == 1 else advection - f.nu * ufl.div(ufl.grad(f.u))
+    if f.degree == 1:
+        return advection
+    slope = ufl.grad(f.u)
+    if f.varies:
+        return advection - ufl.div(f.nu * (slope + ufl.transpose(slope)))
+    return advection - f.nu * ufl.div(slope)
 
 
 def body_force(f: Fields) -> Form:

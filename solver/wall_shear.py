@@ -30,7 +30,7 @@ def wall_shear_stress(system: FlowSystem) -> Any:  # noqa: ANN401
     n = ufl.FacetNormal(mesh)
     u, _ = system.space.split(system.x)
     slope = ufl.dot(ufl.grad(u), n)
-    shear = -(slope - ufl.dot(slope, n) * n)
+    shear = -system.thinning() * (slope - ufl.dot(slope, n) * n)
     w, v = ufl.TrialFunction(V), ufl.TestFunction(V)
     on_wall = system.space.nodes_on(facets(system.mesh, "wall"))
     mass = _mass(V, dolfinx.fem.form(w * v * ds, jit_options=JIT_OPTIONS), on_wall)

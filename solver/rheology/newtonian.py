@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from solver.rheology.base import RheologyModel
 
 
-class Newtonian(BaseModel):
+class Newtonian(RheologyModel):
     """Constant viscosity."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["newtonian"] = "newtonian"
-    viscosity: float = Field(gt=0, description="dynamic viscosity [Pa s]")

@@ -9,6 +9,7 @@ import ufl
 from solver import terms
 from solver.engine import MPI, dolfinx
 from solver.engine import element as lagrange
+from solver.rheology import CarreauYasuda
 from solver.spaces import build
 
 NU = 0.05
@@ -32,7 +33,7 @@ def _bulged(n):
     return dolfinx.mesh.create_mesh(MPI.COMM_SELF, V.dofmap.list.astype(np.int64), order_two, bent)
 
 
-def _errors(dirichlet, element, n, curved):
+def _errors(dirichlet, element, n, curved, rheology=None):
     mesh = _bulged(n) if curved else dolfinx.mesh.create_unit_cube(MPI.COMM_SELF, n, n, n)
     space = build(mesh, element)
     x = dolfinx.fem.Function(space.W)
@@ -40,11 +41,20 @@ def _errors(dirichlet, element, n, curved):
     v, q = space.split(ufl.TestFunction(space.W))
     exact_u, exact_p = _exact(ufl.SpatialCoordinate(mesh))
     advection = ufl.dot(ufl.grad(exact_u), exact_u)
-    force = advection - NU * ufl.div(ufl.grad(exact_u)) + ufl.grad(exact_p)
+
+    def nu(velocity):
+        return NU * rheology.ratio(terms.shear_rate(velocity)) if rheology else NU
+
+    stress = nu(exact_u) * 2 * ufl.sym(ufl.grad(exact_u))
+    force = advection - ufl.div(stress) + ufl.grad(exact_p)
     dx = ufl.Measure("dx", domain=mesh, metadata={"quadrature_degree": 2 * space.degree + 2})
     none = ufl.Measure("ds", domain=mesh)
-    fields = terms.Fields(u, p, v, q, u, u, None, force, NU, 0.0, space.degree, dx, none)
+    degree, varies = space.degree, rheology is not None
+    fields = terms.Fields(
+        u, p, v, q, u, u, None, force, nu(u), 0.0, degree, dx, none(1), varies=varies
+    )
     model = terms.EQUAL_ORDER if space.equal_order else terms.TAYLOR_HOOD
+    model = (*model, terms.transposed_stress) if varies else model
     F = terms.residual((*model, terms.body_force), fields)
     nodes, corner = dirichlet.boundary_nodes(space), dirichlet.pressure_node(space)
     x.x.array[space.velocity[nodes]] = _velocity(space.V.tabulate_dof_coordinates()[nodes])
@@ -75,9 +85,25 @@ ORDERS = [
 ]
 
 
+THINNING = CarreauYasuda(viscosity=1.0, zero_shear=10.0, time=0.5, n=0.4, a=1.0)
+"""Between four and ten times its least viscosity here."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("element", "curved", "sizes", "order_u", "order_p"), ORDERS)
 def test_orders(dirichlet, element, curved, sizes, order_u, order_p):
     (u0, p0), (u1, p1) = (_errors(dirichlet, element, n, curved) for n in sizes)
+    assert math.log2(u0 / u1) >= order_u
+    assert math.log2(p0 / p1) >= order_p
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("element", "sizes", "order_u", "order_p"),
+    [("P1-P1", (8, 16), 1.8, 1.0), ("P2-P2", (4, 8), 2.7, 1.8), ("P2-P1", (4, 8), 2.7, 1.8)],
+)
+def test_orders_of_a_thinning_fluid(dirichlet, element, sizes, order_u, order_p):
+    """A viscosity that varies costs no order."""
+    (u0, p0), (u1, p1) = (_errors(dirichlet, element, n, False, THINNING) for n in sizes)
     assert math.log2(u0 / u1) >= order_u
     assert math.log2(p0 / p1) >= order_p
