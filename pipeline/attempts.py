@@ -14,6 +14,12 @@ MEMORY_GROWTH = 1.15
 """Power of the number of cells that the solver's peak memory grows with, at most (measured: docs/measured.md)."""
 SPARE = 0.9
 """Part of the free memory that a finer mesh may count on."""
+LEAST_STEP = 0.75
+"""A mesh whose throats would be finer by less than this factor is not worth it."""
+
+
+class TooLargeError(ComputationError):
+    """A mesh was made on which the flow would not fit the memory."""
 
 
 class Attempt(BaseModel):
@@ -76,17 +82,28 @@ class Refinement(BaseModel):
             free_GiB: Memory there is.
 
         Raises:
-            ComputationError: It cannot.
+            TooLargeError: It cannot.
         """
         before = self.last
         if before is None:
             return
         needed = before.memory_GiB * (cells / before.cells) ** MEMORY_GROWTH
         if needed > SPARE * free_GiB:
-            raise ComputationError(
+            raise TooLargeError(
                 f"the flow on {cells} tetrahedra would take some {needed:.1f} GiB of memory "
                 f"({before.memory_GiB:.1f} GiB on {before.cells}), and {free_GiB:.1f} GiB are free"
             )
+
+    def step_back(self) -> bool:
+        """Go half-way back with the throats' factors of a mesh that is too large; False where that is not worth it."""
+        last = self.attempts[-1]
+        before = self.attempts[-2].throats if len(self.attempts) > 1 else ()
+        whole = before or (1.0,) * len(last.throats)
+        halfway = tuple(math.sqrt(a * b) for a, b in zip(last.throats, whole, strict=True))
+        if not any(a < LEAST_STEP * b for a, b in zip(halfway, whole, strict=True)):
+            return False
+        self.attempts[-1] = last.model_copy(update={"throats": halfway})
+        return True
 
     def notes(self) -> list[str]:
         """For a reader of the result."""

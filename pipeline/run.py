@@ -24,7 +24,7 @@ from typing import Any
 
 from meshing.errors import BranchEndError, ComputationError, InputError
 from pipeline import manifest
-from pipeline.attempts import Refinement
+from pipeline.attempts import Refinement, TooLargeError
 from pipeline.case import Case
 from pipeline.case_file import dump, input_files
 from pipeline.manifest import Manifest, StageRecord
@@ -166,6 +166,8 @@ def _another_mesh(
     """
     if isinstance(error, BranchEndError):
         _better_mesh(case, folder, tried, "no steady state is found")
+    elif isinstance(error, TooLargeError) and tried.step_back():
+        log.info("%-8s half the step: %s", "adapt", error)
     elif tried.attempts and not tried.withdrawn and stage.name in ("mesh", "solve"):
         tried.withdrawn = str(error)
         log.info("%-8s %s failed, back to the mesh before: %s", "adapt", stage.name, error)
@@ -257,6 +259,8 @@ def _failure(stage: str, status: int, error_file: Path) -> Exception:
             return InputError(**error["fields"])
         if error["kind"] == "branch end":
             return BranchEndError(error["message"])
+        if error["kind"] == "too large":
+            return TooLargeError(error["message"])
         return ComputationError(error["message"])
     cause = (
         f"with exit status {status}" if status >= 0 else f"by signal {signal.Signals(-status).name}"

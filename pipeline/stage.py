@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from meshing.errors import BranchEndError, ComputationError, InputError
-from pipeline.attempts import Attempt, free_memory
+from pipeline.attempts import Attempt, TooLargeError, free_memory
 from pipeline.case import Case
 from pipeline.case_file import load
 from pipeline.manifest import Manifest
@@ -196,9 +196,8 @@ def main(name: str, folder: Path) -> int:
         )
         return 3
     except ComputationError as error:
-        (folder / "error.json").write_text(
-            json.dumps({"kind": "computation", "message": str(error)})
-        )
+        kind = "too large" if isinstance(error, TooLargeError) else "computation"
+        (folder / "error.json").write_text(json.dumps({"kind": kind, "message": str(error)}))
         return 1
     return 0
 

@@ -101,6 +101,19 @@ def test_a_mesh_too_large_for_the_memory_is_told_before_it_is_solved():
         tried.check_memory(3000, 3.6)
 
 
+def test_half_a_step_where_a_whole_one_is_too_large():
+    tried = Refinement(attempts=[attempt(1000, throats=(0.5, 1.0))])
+    tried.attempts.append(attempt(2000, throats=(0.25, 1.0)))
+    assert tried.step_back()
+    assert tried.attempts[-1].throats == pytest.approx((0.5 * math.sqrt(0.5), 1.0))
+    assert not tried.step_back()  # a quarter of a step is not worth a mesh
+    first = Refinement(attempts=[attempt(1000, throats=(0.5, 1.0))])
+    assert first.step_back()
+    assert first.attempts[-1].throats == pytest.approx((math.sqrt(0.5), 1.0))
+    for other in (attempt(1000, everywhere=0.7), attempt(1000, sizes="sizes.npz")):
+        assert not Refinement(attempts=[other]).step_back()
+
+
 def test_the_throats_of_the_strongest_jets_are_halved_each_time():
     first = _finer(np.array([10.0, 4.0, 6.0]), None)
     assert first == {"throats": (0.5, 1.0, 0.5), "everywhere": 1.0}
@@ -128,7 +141,8 @@ def stages(monkeypatch, tmp_path):
     """Anatomy, mesh and solve as small programs in child processes.
 
     The mesh is the number of its cells as text; the solver finds a steady state on a mesh whose number is in ``enough``
-    (where it may leave it for a finer one; else always), and fails where it is in ``fails``.
+    (where it may leave it for a finer one; else always), and fails where it is in ``fails``. One whose throat has half
+    the size is too large.
     """
     program = tmp_path / "stage.py"
     program.write_text(
@@ -142,7 +156,10 @@ def stages(monkeypatch, tmp_path):
         tried, case = Manifest.open(run).refinement, load(run / "case.yaml")
         listed = lambda file: (run / file).read_text().split() if (run / file).exists() else []
         if name == "mesh":
-            text = tried.last.sizes if tried.last else "1000"
+            text = (tried.last.sizes or "2000") if tried.last else "1000"
+            if tried.last and tried.last.throats == (0.5,):
+                (run / "error.json").write_text(json.dumps({"kind": "too large", "message": "m"}))
+                sys.exit(1)
             (run / "mesh" / "mesh.json").write_text(text)
         else:
             text = (run / "mesh" / "mesh.json").read_text() if name == "solve" else ""
@@ -224,6 +241,18 @@ class TestRun:
         assert (folder / "solve" / "out.txt").read_text() == "1000"
         assert "exit status 1" in str(ledger.refinement.withdrawn)
         run(case_with(), folder)
+        assert calls(folder) == []
+
+    def test_where_the_finer_mesh_is_too_large_half_the_step_is_taken(self, folder, monkeypatch):
+        def throats(folder, adapt, tried):
+            return attempt(1000, throats=(0.5,))
+
+        monkeypatch.setattr(runner, "next_attempt", throats)
+        ledger = run(case_with(rounds=1), folder)
+        assert calls(folder) == ["anatomy", "mesh", "solve", "mesh", "mesh", "solve"]
+        assert ledger.refinement.withdrawn is None
+        assert ledger.refinement.attempts[-1].throats == pytest.approx((math.sqrt(0.5),))
+        run(case_with(rounds=1), folder)
         assert calls(folder) == []
 
     def test_a_killed_run_goes_on_with_the_finer_mesh(self, folder):
