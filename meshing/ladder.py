@@ -277,7 +277,8 @@ class _Attempt:
             return self.sizes.finer
         if isinstance(self.sizes, Background):
             return Finer(self.rung.factor)
-        return Finer(self.rung.factor * self.sizes.everywhere, self.sizes.throats)
+        sizes = self.sizes
+        return replace(sizes, everywhere=self.rung.factor * sizes.everywhere)
 
     def _straight(self, field: SizeField) -> _Straight:
         layers = self.options.boundary_layers
@@ -350,4 +351,4 @@ def _finer(finer: Finer, shares: list[float]) -> Finer:
     """Sizes that should give every throat what it lacks, with a little to spare."""
     before = finer.throats or (1.0,) * len(shares)
     after = (b * (0.95 * s if s < 1 else 1.0) for b, s in zip(before, shares, strict=True))
-    return Finer(finer.everywhere, tuple(after))
+    return replace(finer, throats=tuple(after))

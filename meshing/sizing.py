@@ -39,10 +39,12 @@ class Finer:
     Attributes:
         everywhere: Of all sizes.
         throats: Of the size in each throat; all 1 if empty.
+        jets: Of the growth behind those throats that are made finer.
     """
 
     everywhere: float = 1.0
     throats: tuple[float, ...] = ()
+    jets: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ def size_field(
     nearest = nearest_ball(surface.centerline, surface.radius, surface.points)
     if background is None:
         wanted = centerline_sizes(surface, throats, options, finer)
-        wanted = limit_growth(surface.centerline, surface.upstream, wanted, options.jet_growth)
+        growth = options.jet_growth * _jet_factors(surface, throats, finer)
+        wanted = limit_growth(surface.centerline, surface.upstream, wanted, growth)
         size = wanted[nearest]
     else:
         size = background.size[nearest_vertices(background.points, surface.points)]
@@ -123,8 +126,21 @@ def _throat_sizes(throats: tuple[Throat, ...], options: MeshOptions, finer: Fine
     return [share * 2 * t.radius / across for t, share in zip(throats, shares, strict=True)]
 
 
-def limit_growth(points: Floats, upstream: Ints, size: Floats, growth: float) -> Floats:
-    """Lower ``size`` until, on the way downstream, it grows by at most ``growth`` times the way.
+def _jet_factors(surface: LumenSurface, throats: tuple[Throat, ...], finer: Finer) -> Floats:
+    """Factor of the growth at every centreline point: that of jets downstream of the throats made finer."""
+    factors = np.ones(len(surface.centerline))
+    for throat, share in zip(throats, finer.throats, strict=False):
+        if share < 1.0:
+            away = np.linalg.norm(surface.centerline - np.array(throat.centre), axis=1)
+            factors[away < throat.radius] = finer.jets
+    for k, before in enumerate(surface.upstream):
+        if before >= 0:
+            factors[k] = min(factors[k], factors[before])
+    return factors
+
+
+def limit_growth(points: Floats, upstream: Ints, size: Floats, growth: Floats) -> Floats:
+    """Lower ``size`` until, on the way downstream, it grows by at most ``growth`` (at each point) times the way.
 
     Behind a throat a jet of the throat's width goes on for several diameters of the vessel; with cells of
     the vessel's own size there, the discrete jet has no steady state or loses too much pressure.
@@ -133,7 +149,7 @@ def limit_growth(points: Floats, upstream: Ints, size: Floats, growth: float) ->
     way = np.linalg.norm(points - points[upstream], axis=1)
     for k in range(1, len(points)):
         if upstream[k] >= 0:
-            limited[k] = min(limited[k], limited[upstream[k]] + growth * way[k])
+            limited[k] = min(limited[k], limited[upstream[k]] + growth[k] * way[k])
     return limited
 
 

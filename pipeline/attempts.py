@@ -31,6 +31,7 @@ class Attempt(BaseModel):
         seconds: Wall time of the solver on it.
         memory_GiB: Peak memory of the solver on it, all ranks.
         throats: Factors of the next mesh's size in each throat, if that is what changes.
+        jets: Factor of the growth behind those throats.
         everywhere: Factor of all its sizes.
         sizes: File of the next mesh's sizes, relative to the run folder, if it is adapted.
         state: File of the fields on this mesh to begin with on the next (`pipeline.carry`), likewise.
@@ -43,6 +44,7 @@ class Attempt(BaseModel):
     seconds: float
     memory_GiB: float = 0.0
     throats: tuple[float, ...] = ()
+    jets: float = 1.0
     everywhere: float = 1.0
     sizes: str | None = None
     state: str | None = None

@@ -26,12 +26,15 @@ from pipeline.adapt import branch_flows, indicator, next_sizes
 from pipeline.anatomy.types import Anatomy, Centerline
 from pipeline.attempts import Attempt, Refinement
 from pipeline.carry import keep
-from pipeline.case import Adapt
+from pipeline.case import Adapt, Case
 from solver.problem import BranchEnd, FlowProblem, FlowResult
 
 FOLDER = "adapt"
 FACTOR = 0.5
 """Of the size in the throats of the strongest jets."""
+JET_GROWTH = 0.03
+"""Growth behind them beyond which, after the first mesh, it is halved, and the size in the throat falls by less."""
+MILDER = 2 / 3
 STRONG = 0.5
 """A jet counts as one of them when it has so much of the strongest one's strength."""
 EVERYWHERE = 0.7
@@ -40,12 +43,12 @@ REACH = 10.0
 """The vessel behind a throat is looked at over so many diameters of the throat."""
 
 
-def next_attempt(folder: Path, adapt: Adapt, tried: Refinement) -> Attempt:
+def next_attempt(folder: Path, case: Case, tried: Refinement) -> Attempt:
     """Choose the mesh that follows the one of a run folder; keep the fields, write its sizes if it is adapted.
 
     Args:
         folder: With ``anatomy/``, ``mesh/``, and in ``solve/`` the fields and ``flow.json`` or ``branch_end.json``.
-        adapt: How much larger an adapted one may be.
+        case: How much larger an adapted one may be; how fast cells grow behind a throat by the options.
         tried: The meshes before.
     """
     from pipeline.ffr.load import read_centerlines
@@ -68,20 +71,27 @@ def next_attempt(folder: Path, adapt: Adapt, tried: Refinement) -> Attempt:
     )
     if end.factor > 1.0 and (last is None or last.sizes is None):
         strength = jet_strengths(vessel.quality["throats"], lines, end.outflow, problem)
-        return made.model_copy(update=_finer(strength, last))
+        return made.model_copy(update=_finer(strength, last, case.mesh.jet_growth))
     sizes = Path(FOLDER) / f"sizes_{number}.npz"
-    _adapted(vessel, solve, lines, problem, end, adapt).save(folder / sizes)
+    _adapted(vessel, solve, lines, problem, end, case.adapt).save(folder / sizes)
     return made.model_copy(update={"sizes": str(sizes)})
 
 
-def _finer(strength: npt.NDArray[np.float64], last: Attempt | None) -> dict[str, Any]:
-    """Factors of the sizes: half in the throats of the strongest jets."""
+def _finer(
+    strength: npt.NDArray[np.float64], last: Attempt | None, jet_growth: float
+) -> dict[str, Any]:
+    """Factors of the sizes: half in the throats of the strongest jets, then behind them too."""
     before = Attempt(cells=0, factor=1.0, seconds=0.0) if last is None else last
     if not strength.size:
         return {"everywhere": EVERYWHERE * before.everywhere}
+    fast = last is not None and jet_growth * before.jets > JET_GROWTH
     shares = np.array(before.throats or [1.0] * strength.size)
-    shares[strength >= STRONG * strength.max()] *= FACTOR
-    return {"throats": tuple(float(x) for x in shares), "everywhere": before.everywhere}
+    shares[strength >= STRONG * strength.max()] *= MILDER if fast else FACTOR
+    return {
+        "throats": tuple(float(x) for x in shares),
+        "everywhere": before.everywhere,
+        "jets": before.jets * (0.5 if fast else 1.0),
+    }
 
 
 def _adapted(
@@ -164,4 +174,4 @@ def sizes_of(folder: Path, refinement: Refinement) -> Finer | Background | None:
         return None
     if last.sizes is not None:
         return Background.load(folder / last.sizes)
-    return Finer(last.everywhere, last.throats)
+    return Finer(last.everywhere, last.throats, last.jets)

@@ -151,7 +151,7 @@ def _keep_refinement(ledger: Manifest, case: Case, folder: Path, *, forced: bool
 
 def _better_mesh(case: Case, folder: Path, tried: Refinement, why: str) -> None:
     """Choose the sizes of the next mesh from the solution there is."""
-    attempt = next_attempt(folder, case.adapt, tried)
+    attempt = next_attempt(folder, case, tried)
     tried.attempts.append(attempt)
     log.info("%-8s %s on %d cells: another mesh follows", "adapt", why, attempt.cells)
 
@@ -199,7 +199,7 @@ def _fingerprint(
         inputs |= {str(file): manifest.sha256(file) for file in input_files(case).values()}
     choices, last = stage.choices(case), refinement.last
     if stage.name == "mesh" and last is not None:
-        choices["finer"] = [last.everywhere, last.throats]
+        choices["finer"] = [last.everywhere, last.throats, last.jets]
         if last.sizes is not None:
             inputs[last.sizes] = manifest.sha256(folder / last.sizes)
     return manifest.fingerprint(choices, inputs.values()), inputs

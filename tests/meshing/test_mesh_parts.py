@@ -194,12 +194,34 @@ def test_jets_go_into_both_daughters_but_not_across():
     assert upstream.tolist() == [-1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 4, 10, 11, 12, 13]
     size = np.ones(15)
     size[6] = 0.2
-    limited = limit_growth(points, upstream, size, 0.1)
+    limited = limit_growth(points, upstream, size, np.full(15, 0.1))
     assert limited[7:10] == pytest.approx(0.2 + 0.102 * np.arange(1, 4), abs=1e-3)
     assert np.delete(limited, [6, 7, 8, 9]) == pytest.approx(1.0)
     size[2] = 0.2
-    limited = limit_growth(points, upstream, size, 0.1)
+    limited = limit_growth(points, upstream, size, np.full(15, 0.1))
     assert limited[5] == limited[10] < 0.51
+
+
+def test_cells_grow_half_as_fast_behind_a_throat_made_finer(shapes):
+    """Downstream only, and as before where no throat is."""
+    surface = shapes["stenosis"]()
+    options = MeshOptions(jet_growth=0.06)
+    wall = SmoothWall(surface)
+    plain = size_field(surface, wall, options, Finer(throats=(0.5,)))
+    slow = size_field(surface, wall, options, Finer(throats=(0.5,), jets=0.5))
+    (throat,) = slow.throats
+    along = surface.points @ _direction(surface)
+    at = float(np.array(throat.centre) @ _direction(surface))
+    behind, before = along > at + 4 * throat.radius, along < at - 4 * throat.radius
+    assert slow.size[before] == pytest.approx(plain.size[before])
+    assert slow.size[behind].mean() < 0.8 * plain.size[behind].mean()
+    whole = size_field(surface, wall, options, Finer(jets=0.5))
+    assert whole.size == pytest.approx(size_field(surface, wall, options, Finer()).size)
+
+
+def _direction(surface):
+    way = surface.centerline[-1] - surface.centerline[0]
+    return way / np.linalg.norm(way)
 
 
 def test_crossing_triangles_are_found():

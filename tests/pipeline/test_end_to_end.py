@@ -19,7 +19,6 @@ import yaml
 from meshing.generate import generate
 from pipeline.anatomy import to_lumen
 from pipeline.attempts import Refinement
-from pipeline.case import Adapt
 from pipeline.case_file import load
 from pipeline.refine import next_attempt, sizes_of
 
@@ -264,7 +263,7 @@ def test_a_stuck_run_goes_back_for_a_finer_throat(coarse, tmp_path):
         "peak_memory_GiB": 0.5,
     }
     (run / "solve/branch_end.json").write_text(json.dumps(end))
-    attempt = next_attempt(run, Adapt(), Refinement())
+    attempt = next_attempt(run, load(coarse), Refinement())
     assert attempt.throats == (0.5,)
     (before,) = json.loads((run / "mesh/mesh.json").read_text())["quality"]["throats"]
     sizes = sizes_of(run, Refinement(attempts=[attempt]))

@@ -115,11 +115,20 @@ def test_half_a_step_where_a_whole_one_is_too_large():
 
 
 def test_the_throats_of_the_strongest_jets_are_halved_each_time():
-    first = _finer(np.array([10.0, 4.0, 6.0]), None)
-    assert first == {"throats": (0.5, 1.0, 0.5), "everywhere": 1.0}
-    second = _finer(np.array([10.0, 4.0, 3.0]), attempt(1, **first))
+    first = _finer(np.array([10.0, 4.0, 6.0]), None, 0.03)
+    assert first == {"throats": (0.5, 1.0, 0.5), "everywhere": 1.0, "jets": 1.0}
+    second = _finer(np.array([10.0, 4.0, 3.0]), attempt(1, **first), 0.03)
     assert second["throats"] == (0.25, 1.0, 0.5)
-    assert _finer(np.array([]), None) == {"everywhere": EVERYWHERE}
+    assert _finer(np.array([]), None, 0.03) == {"everywhere": EVERYWHERE}
+
+
+def test_where_cells_grow_fast_behind_a_throat_the_second_mesh_slows_them():
+    first = _finer(np.array([10.0, 4.0]), None, 0.06)
+    assert first["jets"] == 1.0
+    second = _finer(np.array([10.0, 4.0]), attempt(1, **first), 0.06)
+    assert second == {"throats": pytest.approx((1 / 3, 1.0)), "everywhere": 1.0, "jets": 0.5}
+    third = _finer(np.array([10.0, 4.0]), attempt(1, **second), 0.06)
+    assert third == {"throats": pytest.approx((1 / 6, 1.0)), "everywhere": 1.0, "jets": 0.5}
 
 
 def test_sizes_are_those_of_the_last_attempt(tmp_path):
