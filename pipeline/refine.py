@@ -35,6 +35,7 @@ FACTOR = 0.5
 JET_GROWTH = 0.03
 """Growth behind them beyond which, after the first mesh, it is halved, and the size in the throat falls by less."""
 MILDER = 2 / 3
+"""Of the size in the throats then."""
 STRONG = 0.5
 """A jet counts as one of them when it has so much of the strongest one's strength."""
 EVERYWHERE = 0.7

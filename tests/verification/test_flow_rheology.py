@@ -54,7 +54,6 @@ def test_tube(flow_meshes, tmp_path):
             "inlet": {"kind": "flow", "Q": Q},
             "outlets": {"out": {"kind": "pressure", "p": 8000.0}},
             "probes": {"axis": line},
-            "forces": ["wall"],
         }
     )
     result = solve(problem, output=tmp_path)

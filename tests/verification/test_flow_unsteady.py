@@ -91,16 +91,34 @@ class Decay:
         )
 
 
-CASES = [("P2-P2", (3, 6), 1.8), ("P2-P1", (3, 6), 1.8), ("P1-P1", (6, 12), 0.8)]
+def _orders(dirichlet, element, sizes):
+    """Of velocity and pressure, cells and steps halved together."""
+    first, second = (Decay(dirichlet, element, n, 0.3 / n).run(0.3).errors() for n in sizes)
+    return [math.log2(a / b) for a, b in zip(first, second, strict=True)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("element", "sizes", "order_p"), CASES)
-def test_order_in_space_and_time(dirichlet, element, sizes, order_p):
-    """Cells and steps halved together: order two in both fields (linear elements' pressure: about 0.9)."""
-    (u0, p0), (u1, p1) = (Decay(dirichlet, element, n, 0.3 / n).run(0.3).errors() for n in sizes)
-    assert math.log2(u0 / u1) >= 1.8
-    assert math.log2(p0 / p1) >= order_p
+@pytest.mark.parametrize("element", ["P2-P2", "P2-P1"])
+def test_order_in_space_and_time(dirichlet, element):
+    """Two in both fields."""
+    velocity, pressure = _orders(dirichlet, element, (3, 6))
+    assert velocity >= 1.8
+    assert pressure >= 1.8
+
+
+@pytest.mark.slow
+def test_order_of_linear_elements(dirichlet):
+    """Two in the velocity."""
+    assert _orders(dirichlet, "P1-P1", (6, 12))[0] >= 1.8
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(
+    reason="0.89: the viscous term drops out of the stabilisation of linear elements"
+)
+def test_pressure_order_of_linear_elements(dirichlet):
+    """One in the pressure."""
+    assert _orders(dirichlet, "P1-P1", (6, 12))[1] >= 1.0
 
 
 @pytest.mark.slow
