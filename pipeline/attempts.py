@@ -126,6 +126,7 @@ def _told(attempt: Attempt) -> str:
         "adapted to the state there"
         if attempt.sizes
         else f"finer in {chosen} throat{'s' if chosen > 1 else ''} and behind"
+        + (", where cells grow more slowly" if attempt.jets < 1.0 else "")
         if attempt.throats
         else "finer everywhere"
     )

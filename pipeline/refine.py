@@ -33,8 +33,9 @@ FOLDER = "adapt"
 FACTOR = 0.5
 """Of the size in the throats of the strongest jets."""
 JET_GROWTH = 0.03
-"""Growth behind them beyond which, after the first mesh, it is halved, and the size in the throat falls by less."""
-MILDER = 2 / 3
+"""Growth behind them beyond which it is halved once their size has been halved twice, and no steady jet was found."""
+TWICE = FACTOR**2
+WIDER = 4 / 3
 """Of the size in the throats then."""
 STRONG = 0.5
 """A jet counts as one of them when it has so much of the strongest one's strength."""
@@ -81,17 +82,18 @@ def next_attempt(folder: Path, case: Case, tried: Refinement) -> Attempt:
 def _finer(
     strength: npt.NDArray[np.float64], last: Attempt | None, jet_growth: float
 ) -> dict[str, Any]:
-    """Factors of the sizes: half in the throats of the strongest jets, then behind them too."""
+    """Factors of the sizes: half in the throats of the strongest jets, twice; then slower growth behind them."""
     before = Attempt(cells=0, factor=1.0, seconds=0.0) if last is None else last
     if not strength.size:
         return {"everywhere": EVERYWHERE * before.everywhere}
-    fast = last is not None and jet_growth * before.jets > JET_GROWTH
     shares = np.array(before.throats or [1.0] * strength.size)
-    shares[strength >= STRONG * strength.max()] *= MILDER if fast else FACTOR
+    strong = strength >= STRONG * strength.max()
+    slower = jet_growth * before.jets > JET_GROWTH and bool(shares[strong].min() <= TWICE)
+    shares[strong] *= np.where(slower & (shares[strong] <= TWICE), WIDER, FACTOR)
     return {
         "throats": tuple(float(x) for x in shares),
         "everywhere": before.everywhere,
-        "jets": before.jets * (0.5 if fast else 1.0),
+        "jets": before.jets * (0.5 if slower else 1.0),
     }
 
 

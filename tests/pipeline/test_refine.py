@@ -122,13 +122,17 @@ def test_the_throats_of_the_strongest_jets_are_halved_each_time():
     assert _finer(np.array([]), None, 0.03) == {"everywhere": EVERYWHERE}
 
 
-def test_where_cells_grow_fast_behind_a_throat_the_second_mesh_slows_them():
-    first = _finer(np.array([10.0, 4.0]), None, 0.06)
-    assert first["jets"] == 1.0
-    second = _finer(np.array([10.0, 4.0]), attempt(1, **first), 0.06)
-    assert second == {"throats": pytest.approx((1 / 3, 1.0)), "everywhere": 1.0, "jets": 0.5}
-    third = _finer(np.array([10.0, 4.0]), attempt(1, **second), 0.06)
-    assert third == {"throats": pytest.approx((1 / 6, 1.0)), "everywhere": 1.0, "jets": 0.5}
+def test_where_cells_grow_fast_behind_a_throat_the_third_finer_mesh_slows_them():
+    strength, tried, rows = np.array([10.0, 4.0]), None, []
+    for _ in range(4):
+        rows.append(_finer(strength, tried, 0.06))
+        tried = attempt(1, **rows[-1])
+    assert [row["throats"][0] for row in rows] == pytest.approx([1 / 2, 1 / 4, 1 / 3, 1 / 6])
+    assert [row["jets"] for row in rows] == [1.0, 1.0, 0.5, 0.5]
+    assert all(row["throats"][1] == 1.0 for row in rows)
+    # a throat whose jet is strong only later is halved meanwhile
+    later = _finer(np.array([10.0, 9.0]), attempt(1, **rows[1]), 0.06)
+    assert later["throats"] == pytest.approx((1 / 3, 1 / 2))
 
 
 def test_sizes_are_those_of_the_last_attempt(tmp_path):
