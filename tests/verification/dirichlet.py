@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import ufl
 
+from solver import terms
 from solver.engine import MPI, PETSc, dolfinx
-from solver.spaces import Space
+from solver.spaces import Space, build
 
 TOLERANCE, STEPS = 1e-11, 15
 
@@ -60,3 +62,51 @@ class Newton:
             self.solver.solve(self.b.x.petsc_vec, self.step.x.petsc_vec)
             self.x.x.array[:] -= self.step.x.array
         raise AssertionError("Newton's method did not converge")
+
+
+class March:
+    """An unsteady flow of given viscosity, by second-order backward differences with Newton's method a step.
+
+    Begins at time ``dt``, from the exact velocities then and at 0 of ``exact(points, t)``, ``(n, 3)`` in and out.
+    """
+
+    def __init__(
+        self,
+        mesh: Any,
+        element: str,
+        exact: Callable[[np.ndarray, float], np.ndarray],
+        nu: float,
+        dt: float,
+        quadrature: int = 6,
+    ) -> None:
+        self.space = space = build(mesh, element)
+        self.exact, self.dt, self.t = exact, dt, dt
+        self.where = space.V.tabulate_dof_coordinates()
+        self.x, self.history = dolfinx.fem.Function(space.W), dolfinx.fem.Function(space.W)
+        self.before = exact(self.where, 0.0)
+        self.x.x.array[space.velocity] = exact(self.where, dt)
+        u, p = space.split(self.x)
+        v, q = space.split(ufl.TestFunction(space.W))
+        h, _ = space.split(self.history)
+        self.dx = ufl.Measure("dx", domain=mesh, metadata={"quadrature_degree": quadrature})
+        rate, none = (1.5 * u - h) / dt, ufl.Measure("ds", domain=mesh)
+        degree = space.degree
+        fields = terms.Fields(u, p, v, q, u, u, rate, None, nu, 0.0, degree, self.dx, none)
+        model = terms.EQUAL_ORDER if space.equal_order else terms.TAYLOR_HOOD
+        F = terms.residual((*model, terms.inertia), fields)
+        self.nodes = boundary_nodes(space)
+        held = space.velocity[self.nodes].ravel()
+        held = np.append(held, space.pressure[pressure_node(space)])
+        self.newton = Newton(F, self.x, space, held)
+
+    def run(self, end: float) -> March:
+        """March to a time."""
+        velocity = self.space.velocity
+        while self.t < end - 1e-9 * self.dt:
+            now = self.x.x.array[velocity].copy()
+            self.history.x.array[velocity] = 2 * now - 0.5 * self.before
+            self.before, self.t = now, self.t + self.dt
+            at_rim = self.exact(self.where[self.nodes], self.t)
+            self.x.x.array[velocity[self.nodes]] = at_rim
+            self.newton.solve()
+        return self

@@ -12,9 +12,7 @@ import numpy as np
 import pytest
 import ufl
 
-from solver import terms
 from solver.engine import MPI, dolfinx
-from solver.spaces import build
 
 A, D, NU = math.pi / 4, math.pi / 2, 1.0
 
@@ -38,62 +36,33 @@ def _pressure(x, t):
     return -(A**2) / 2 * total * e(-2 * D**2 * NU * t)
 
 
-class Decay:
+def _decay(dirichlet, element, n, dt):
     """The discrete flow, its velocity given on the boundary."""
+    corners = [np.full(3, -1.0), np.full(3, 1.0)]
+    mesh = dolfinx.mesh.create_box(MPI.COMM_SELF, corners, [n, n, n])
+    return dirichlet.March(
+        mesh, element, lambda x, t: np.stack(_velocity(x.T, t, np), axis=1), NU, dt
+    )
 
-    def __init__(self, dirichlet, element, n, dt):
-        corners = [np.full(3, -1.0), np.full(3, 1.0)]
-        self.mesh = dolfinx.mesh.create_box(MPI.COMM_SELF, corners, [n, n, n])
-        self.space = space = build(self.mesh, element)
-        self.integral, self.dt, self.t = dirichlet.integral, dt, dt
-        self.where = space.V.tabulate_dof_coordinates()
-        self.x, self.history = dolfinx.fem.Function(space.W), dolfinx.fem.Function(space.W)
-        self.before = self._exact(0.0)
-        self.x.x.array[space.velocity] = self._exact(dt)
-        u, p = space.split(self.x)
-        v, q = space.split(ufl.TestFunction(space.W))
-        h, _ = space.split(self.history)
-        self.dx = ufl.Measure("dx", domain=self.mesh, metadata={"quadrature_degree": 6})
-        rate, none = (1.5 * u - h) / dt, ufl.Measure("ds", domain=self.mesh)
-        degree = space.degree
-        fields = terms.Fields(u, p, v, q, u, u, rate, None, NU, 0.0, degree, self.dx, none)
-        model = terms.EQUAL_ORDER if space.equal_order else terms.TAYLOR_HOOD
-        F = terms.residual((*model, terms.inertia), fields)
-        self.nodes = dirichlet.boundary_nodes(space)
-        held = space.velocity[self.nodes].ravel()
-        held = np.append(held, space.pressure[dirichlet.pressure_node(space)])
-        self.newton = dirichlet.Newton(F, self.x, space, held)
 
-    def _exact(self, t):
-        return np.stack(_velocity(self.where.T, t, np), axis=1)
-
-    def run(self, end):
-        """March to a time, from the exact states at 0 and one step."""
-        velocity = self.space.velocity
-        while self.t < end - 1e-9:
-            now = self.x.x.array[velocity].copy()
-            self.history.x.array[velocity] = 2 * now - 0.5 * self.before
-            self.before, self.t = now, self.t + self.dt
-            self.x.x.array[velocity[self.nodes]] = self._exact(self.t)[self.nodes]
-            self.newton.solve()
-        return self
-
-    def errors(self):
-        """L2 errors of velocity and pressure (but for its mean)."""
-        place = ufl.SpatialCoordinate(self.mesh)
-        u, p = self.space.split(self.x)
-        apart = u - ufl.as_vector(_velocity(place, self.t, ufl))
-        off = p - _pressure(place, self.t)
-        mean = self.integral(off * self.dx) / 8
-        return (
-            math.sqrt(self.integral(ufl.inner(apart, apart) * self.dx)),
-            math.sqrt(self.integral((off - mean) ** 2 * self.dx)),
-        )
+def _errors(dirichlet, flow):
+    """L2 errors of velocity and pressure (but for its mean)."""
+    place, dx = ufl.SpatialCoordinate(flow.space.V.mesh), flow.dx
+    u, p = flow.space.split(flow.x)
+    apart = u - ufl.as_vector(_velocity(place, flow.t, ufl))
+    off = p - _pressure(place, flow.t)
+    mean = dirichlet.integral(off * dx) / 8
+    return (
+        math.sqrt(dirichlet.integral(ufl.inner(apart, apart) * dx)),
+        math.sqrt(dirichlet.integral((off - mean) ** 2 * dx)),
+    )
 
 
 def _orders(dirichlet, element, sizes):
     """Of velocity and pressure, cells and steps halved together."""
-    first, second = (Decay(dirichlet, element, n, 0.3 / n).run(0.3).errors() for n in sizes)
+    first, second = (
+        _errors(dirichlet, _decay(dirichlet, element, n, 0.3 / n).run(0.3)) for n in sizes
+    )
     return [math.log2(a / b) for a, b in zip(first, second, strict=True)]
 
 
@@ -126,7 +95,7 @@ def test_pressure_order_of_linear_elements(dirichlet):
 def test_order_in_time(dirichlet, element):
     """On one mesh, steps halved twice: the differences fall by four."""
     states = [
-        Decay(dirichlet, element, 2, 0.4 / steps).run(0.4).x.x.array.copy() for steps in (4, 8, 16)
+        _decay(dirichlet, element, 2, 0.4 / steps).run(0.4).x.x.array.copy() for steps in (4, 8, 16)
     ]
     apart = [np.linalg.norm(a - b) for a, b in pairwise(states)]
     assert math.log2(apart[0] / apart[1]) >= 1.8
