@@ -18,6 +18,7 @@ if importlib.util.find_spec("dolfinx_solver") is not None:  # the wheel; conda b
 from mpi4py import MPI
 from petsc4py import PETSc as _PETSc
 
+import basix as _basix
 import basix.ufl as _basix_ufl
 import dolfinx as _dolfinx
 import ufl
@@ -27,12 +28,13 @@ from solver import kernels
 # their type hints are incomplete
 PETSc: Any = _PETSc
 dolfinx: Any = _dolfinx
+basix: Any = _basix
 element: Any = _basix_ufl.element
 mixed_element: Any = _basix_ufl.mixed_element
 for _part in ("dolfinx.fem.petsc", "dolfinx.io", "dolfinx.graph", "dolfinx.la"):
     importlib.import_module(_part)
 
-__all__ = ["JIT_OPTIONS", "MPI", "PETSc", "dolfinx", "element", "mixed_element", "ufl"]
+__all__ = ["JIT_OPTIONS", "MPI", "PETSc", "basix", "dolfinx", "element", "mixed_element", "ufl"]
 
 
 def _cpu() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -130,7 +131,7 @@ class LinearSolver:
         return pc
 
     def factor(self) -> None:
-        """Factorise the present matrix."""
+        """Factorise the present matrix, and correct the factors for the low-rank terms."""
         start = perf_counter()
         self.inner.setReusePreconditioner(False)
         self.inner.setOperators(self.M, self.M)
@@ -139,18 +140,42 @@ class LinearSolver:
         if self.coarse is not None:
             self.coarse.factor()
         self.seconds["factor"] += perf_counter() - start
+        self._correct()
 
     def couple(self, low_rank: LowRank) -> None:
-        """Take new low-rank terms (or the same after new factors)."""
+        """Take new low-rank terms into the operator; the preconditioner keeps those it has, if it has as many."""
+        self.low_rank = self.context.low_rank = low_rank
+        if low_rank.rank != self.woodbury.low_rank.rank:
+            self._correct()
+
+    def _correct(self) -> None:
         start = perf_counter()
-        self.low_rank = self.context.low_rank = self.woodbury.low_rank = low_rank
+        self.woodbury.low_rank = self.low_rank
         self.woodbury.refresh(self.work)
         self.seconds["factor"] += perf_counter() - start
 
-    def solve(self, b: Any, x: Any, rtol: float) -> tuple[int, bool]:  # noqa: ANN401
-        """Solve; return the iterations and whether the tolerance was met."""
+    def solve(
+        self,
+        b: Any,  # noqa: ANN401
+        x: Any,  # noqa: ANN401
+        rtol: float,
+        limit: int | None = None,
+        *,
+        go_on: bool = False,
+    ) -> tuple[int, bool]:
+        """Solve; return the iterations and whether the tolerance was met.
+
+        Args:
+            b: Right-hand side.
+            x: Solution.
+            rtol: Relative tolerance.
+            limit: Most iterations; the options' without.
+            go_on: Begin with the ``x`` given (where it is finite), not with zero.
+        """
         start = perf_counter()
-        self.ksp.setTolerances(rtol=rtol)
+        most = self.options.max_iterations
+        self.ksp.setTolerances(rtol=rtol, max_it=most if limit is None else min(limit, most))
+        self.ksp.setInitialGuessNonzero(go_on and math.isfinite(x.norm()))
         self.ksp.setUp()
         b.copy(self.rhs)
         self.emphasis.apply(self.rhs)

@@ -34,6 +34,11 @@ SETTLE_BELOW = 1e-2
 """Mean pressures are tied to their models once the residual is below this part of the first."""
 DIRECT_REUSE = 8
 """Iterations up to which exact factors of an earlier matrix are used again."""
+STALE_PATIENCE, STALE_LIMIT = 8, 24
+"""Iterations beyond those that fresh incomplete factors took: after so many the next matrix gets new ones, after so
+many the present one does (factors cost as much as some ten iterations)."""
+ATTEMPT_LIMIT = 50
+"""Linear iterations that tell an attempt without patience to be none: near a solution half as many suffice."""
 LEAP_FORCING, LENGTHENING, BLOWN = 1e-3, 1.2, 10.0
 """Of `SteadySolver.leap`: relative tolerance of its linear solves, how much longer a step may be than the last, and the
 residual that ends it."""
@@ -120,24 +125,31 @@ class SteadySolver:
         system.linearise_about_state()
         return system.residual(self.b)
 
-    def _solve(self, inverse_cfl: float, newton: float, rtol: float) -> int:
-        """One linear solve for ``dx``; refactor when stale, or when the old factors do badly."""
+    def _solve(
+        self, inverse_cfl: float, newton: float, rtol: float, most: int | None = None
+    ) -> int:
+        """One linear solve for ``dx``; refactor when stale, or when the old factors do badly.
+
+        In ``most`` iterations with fresh factors, if so many are given.
+        """
         system, linear = self.system, self.linear
         low_rank = system.jacobian(inverse_cfl, newton)
         jump = abs(math.log10((inverse_cfl + 1e-6) / (self.factored_at + 1e-6)))
+        linear.couple(low_rank)
         if self.stale or jump > 0.8:
-            self._factor(low_rank, inverse_cfl)
-        else:
-            linear.couple(low_rank)
-        iterations, good = linear.solve(self.b, self.dx, rtol)
-        if not good and self.fresh_iterations:
-            self._factor(low_rank, inverse_cfl)
-            again, good = linear.solve(self.b, self.dx, rtol)
+            self._factor(inverse_cfl)
+        fresh = self.fresh_iterations
+        limit = fresh + STALE_LIMIT if fresh else most
+        iterations, good = linear.solve(self.b, self.dx, rtol, limit)
+        if not good and fresh:
+            self._factor(inverse_cfl)
+            again, good = linear.solve(self.b, self.dx, rtol, go_on=True)
+            self.fresh_iterations = max(again, fresh)
             iterations += again
-        if not self.fresh_iterations:
+        elif not fresh:
             self.fresh_iterations = iterations
         self.solved = good
-        patience = DIRECT_REUSE if self.options.direct else 2 * self.fresh_iterations + 12
+        patience = DIRECT_REUSE if self.options.direct else self.fresh_iterations + STALE_PATIENCE
         self.stale = not good or iterations > patience
         return iterations
 
@@ -151,7 +163,8 @@ class SteadySolver:
     def refactor(self) -> None:
         """Renew the Jacobian of the state and its factors."""
         self.system.linearise_about_state()
-        self._factor(self.system.jacobian(0.0, 1.0), 0.0)
+        self.linear.couple(self.system.jacobian(0.0, 1.0))
+        self._factor(0.0)
 
     def respond(self, load: Array, rtol: float, *, transposed: bool = False) -> Array:
         """Solve ``J d = load`` (or with the transpose) for owned unknowns, with the factors there are."""
@@ -167,9 +180,8 @@ class SteadySolver:
         self.dx.array[:] = change
         self.system.advance(self.dx, 1.0)
 
-    def _factor(self, low_rank: object, inverse_cfl: float) -> None:
+    def _factor(self, inverse_cfl: float) -> None:
         self.linear.factor()
-        self.linear.couple(low_rank)  # type: ignore[arg-type]
         self.factored_at, self.fresh_iterations = inverse_cfl, 0
 
     def run(self, goal: Goal, phase: str, cfl: float = CFL_START) -> Outcome:
@@ -209,7 +221,8 @@ class SteadySolver:
         r = system.residual(self.b)
         start, saved, gap, short = r, system.snapshot(), math.inf, 0
         for step in range(1, max_steps + 1):
-            iterations = self._solve(0.0, 1.0, self._forcing(r, goal))
+            most = ATTEMPT_LIMIT if patience == 1 else None
+            iterations = self._solve(0.0, 1.0, self._forcing(r, goal), most)
             worth = self.solved or patience > 1
             r_new, length = self._globalise(r) if worth else (math.inf, 0.0)
             short = short + 1 if length < 1.0 or r_new > 0.7 * r else 0

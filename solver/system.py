@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from solver import boundary, terms
+from solver import boundary, tangent, terms
 from solver.coupling import LowRank
 from solver.engine import JIT_OPTIONS, MPI, dolfinx, ufl
 from solver.hold import Hold
@@ -58,7 +58,8 @@ class FlowSystem:
         self.offset = np.zeros(len(self.openings.names))
         self.hold: Hold | None = None
         self.apply_inlet()
-        self.A = dolfinx.fem.petsc.create_matrix(self.J, "baij" if self.space.equal_order else None)
+        kind = "baij" if self.space.equal_order else None
+        self.A = dolfinx.fem.petsc.create_matrix(self.J[0], kind)
         self.balance = boundary.balance(self.space)
         self.seconds = {"set-up": perf_counter() - start, "assemble": 0.0}
 
@@ -123,16 +124,31 @@ class FlowSystem:
         self.newton = dolfinx.fem.Constant(mesh, 0.0)
         self.steady = self.F, self.J = self._compile(self._model(), self._fields())
 
-    def _compile(self, model: tuple[terms.Term, ...], fields: terms.Fields) -> tuple[Any, Any]:
-        """Compile the residual and its Jacobian, with a pseudo-time term."""
-        F = terms.residual(model, fields)
-        trial = ufl.TrialFunction(self.space.W)
-        du, _ = self.space.split(trial)
+    def _compile(
+        self, model: tuple[terms.Term, ...], fields: terms.Fields
+    ) -> tuple[Any, tuple[Any, ...]]:
+        """Compile the residual and its Jacobian, with a pseudo-time term; the Jacobian's first part is in the cells."""
+        F = dolfinx.fem.form(terms.residual(model, fields), jit_options=JIT_OPTIONS)
+        in_cells = tuple(term for term in model if term not in terms.ON_FACETS)
+        plain = set(in_cells) == set(terms.EQUAL_ORDER) - set(terms.ON_FACETS)
+        if not plain or self.problem.rheology.varies:
+            J = self._derivative(model, fields)
+            du, _ = self.space.split(ufl.TrialFunction(self.space.W))
+            J += self.inverse_cfl * terms.rate(fields) * ufl.inner(du, fields.v) * fields.dx
+            return F, (dolfinx.fem.form(J, jit_options=JIT_OPTIONS),)
+        functions = (self.x, self.advecting, self.frozen)
+        constants = (self.nu, self.newton, self.inverse_cfl)
+        degree = QUADRATURE[self.space.degree]
+        cells = tangent.form(self.space.W, functions, constants, degree)
+        facets = self._derivative(tuple(t for t in model if t in terms.ON_FACETS), fields)
+        return F, (cells, dolfinx.fem.form(facets, jit_options=JIT_OPTIONS))
+
+    def _derivative(self, model: tuple[terms.Term, ...], fields: terms.Fields) -> Any:  # noqa: ANN401
+        """Picard's derivative of some terms, and what makes it Newton's."""
+        F, trial = terms.residual(model, fields), ufl.TrialFunction(self.space.W)
         J = ufl.derivative(F, self.x, trial)
         J += self.newton * ufl.derivative(F, self.advecting, trial)
-        J += self.newton * ufl.derivative(F, self.frozen, trial)
-        J += self.inverse_cfl * terms.rate(fields) * ufl.inner(du, fields.v) * fields.dx
-        return tuple(dolfinx.fem.form(form, jit_options=JIT_OPTIONS) for form in (F, J))
+        return J + self.newton * ufl.derivative(F, self.frozen, trial)
 
     def capture(self, on: bool) -> None:
         """Add (or take out again) the viscosity that `terms.capturing` puts where the mesh is too coarse."""
@@ -297,7 +313,8 @@ class FlowSystem:
         start = perf_counter()
         self.inverse_cfl.value, self.newton.value = inverse_cfl, newton
         self.A.zeroEntries()
-        dolfinx.fem.petsc.assemble_matrix(self.A, self.J)
+        for form in self.J:
+            dolfinx.fem.petsc.assemble_matrix(self.A, form)
         self.A.assemble()
         low_rank = self._low_rank()
         first = self.A.getOwnershipRange()[0]

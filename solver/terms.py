@@ -246,6 +246,8 @@ def capturing(f: Fields) -> Form:
 GALERKIN: tuple[Term, ...] = (convection, viscous_stress, pressure_coupling, backflow)
 TAYLOR_HOOD: tuple[Term, ...] = (*GALERKIN, supg, lsic)
 EQUAL_ORDER: tuple[Term, ...] = (*TAYLOR_HOOD, pspg)
+ON_FACETS: tuple[Term, ...] = (backflow, slip)
+"""Terms without a part in the cells."""
 
 
 def residual(terms: Iterable[Term], f: Fields) -> Form:
