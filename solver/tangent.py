@@ -113,7 +113,7 @@ def _braces(values: Array) -> str:
 
 def _load(comm: Any, tables: str) -> Any:  # noqa: ANN401
     """The compiled kernel; rank 0 compiles it where it is not there yet, then ranks that do not see its file."""
-    headers = "#include <math.h>\n#include <stdint.h>\n#include <string.h>\n"
+    headers = "#include <math.h>\n#include <stdint.h>\n"
     source = headers + tables + SOURCE.read_text()
     flags = list(JIT_OPTIONS["cffi_extra_compile_args"])
     key = hashlib.sha256("\n".join([source, *flags]).encode()).hexdigest()[:16]

@@ -103,7 +103,7 @@ class PolyMesh:
     def write(self, folder: Path) -> None:
         """Write ``polyMesh``."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_list(folder / "points", "vectorField", self.points)
+        _write(folder / "points", "vectorField", _vectors(self.points))
         rows = "\n".join(f"3({a} {b} {c})" for a, b, c in self.faces)
         _write(folder / "faces", "faceList", f"{len(self.faces)}\n(\n{rows}\n)\n")
         for name, numbers in (("owner", self.owner), ("neighbour", self.neighbour)):
@@ -137,10 +137,10 @@ def _write(path: Path, kind: str, text: str) -> None:
     path.write_text(HEADER.format(kind=kind, name=path.name) + text)
 
 
-def write_list(path: Path, kind: str, vectors: Array) -> None:
-    """Write vectors, ``(n, 3)``."""
-    rows = "\n".join(f"({a:.12g} {b:.12g} {c:.12g})" for a, b, c in vectors)
-    _write(path, kind, f"{len(vectors)}\n(\n{rows}\n)\n")
+def _vectors(values: Array) -> str:
+    """A list of vectors, ``(n, 3)``."""
+    rows = "\n".join(f"({a:.12g} {b:.12g} {c:.12g})" for a, b, c in values)
+    return f"{len(values)}\n(\n{rows}\n)\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +185,9 @@ class FoamCase:
 
     def _fields(self, folder: Path) -> None:
         free, *held = self.outflow
-        rows = "\n".join(f"({a:.12g} {b:.12g} {c:.12g})" for a, b, c in self.velocity)
         U = {"wall": "type noSlip;", free: "type zeroGradient;"}
-        U[self.inlet] = (
-            f"type fixedValue; value nonuniform List<vector> {len(self.velocity)}\n(\n{rows}\n);"
-        )
+        entering = _vectors(self.velocity).rstrip()
+        U[self.inlet] = f"type fixedValue; value nonuniform List<vector> {entering};"
         for name in held:
             U[name] = (
                 f"type flowRateOutletVelocity; volumetricFlowRate constant {self.outflow[name]:.12g}; "

@@ -27,7 +27,7 @@ COARSE = (
     "mesh.jet_growth=0.06",
     "adapt.rounds=3",
 )
-"""The last: a throat that is stuck ends no coarser (32 across) than with the defaults' two rounds (24)."""
+"""The last: only the third finer mesh slows the growth behind a throat (docs/decisions/0026-adapted-meshes.md)."""
 HANG_SECONDS = 3600.0
 WANTED = 0.99
 MASS_BALANCE = 1e-6
