@@ -22,6 +22,7 @@ import basix as _basix
 import basix.ufl as _basix_ufl
 import dolfinx as _dolfinx
 import ufl
+from threadpoolctl import threadpool_limits
 
 from solver import kernels
 
@@ -31,6 +32,9 @@ dolfinx: Any = _dolfinx
 basix: Any = _basix
 element: Any = _basix_ufl.element
 mixed_element: Any = _basix_ufl.mixed_element
+threadpool_limits(
+    1, user_api="blas"
+)  # numpy may have been loaded before the limits above: twice the time on two ranks
 for _part in ("dolfinx.fem.petsc", "dolfinx.io", "dolfinx.graph", "dolfinx.la"):
     importlib.import_module(_part)
 

@@ -32,6 +32,10 @@ THICK = 3.0
 """Viscosity factor at which linear elements hand over to quadratic ones."""
 COARSE_TOLERANCE, COARSE_STEPS = 2e-2, 25
 """How good the linear elements' states need to be, and how many steps they may take in all."""
+DIRECT_UNKNOWNS = 100_000
+"""Linear elements with more have incomplete factors, which take less time and memory from about there on."""
+ALONE = 3
+"""Times as many iterations as with the linear elements for a coarse level may incomplete factors take without one."""
 FEW_STEPS, THICK_CFL, THICK_STEPS = 12, 50.0, 30
 
 
@@ -117,11 +121,15 @@ class Search:
 
     def _solver(self, system: FlowSystem, coarse: FlowSystem | None = None) -> SteadySolver:
         options = self.problem.steady
-        direct = system.space.degree == 1 or not system.space.equal_order
+        linears = system.space.degree == 1
+        small = linears and system.space.dofs <= DIRECT_UNKNOWNS
+        direct = small or not system.space.equal_order
         linear = LinearOptions(
             direct=direct,
             rtol=options.linear_tolerance,
-            max_iterations=options.max_linear_iterations,
+            max_iterations=ALONE * options.max_linear_iterations
+            if linears
+            else options.max_linear_iterations,
         )
         return SteadySolver(system, linear, self.progress, None if direct else coarse)
 

@@ -7,20 +7,15 @@ forms), and a test holds it against the derivative of those terms. Why: docs/dec
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from cffi import FFI
 
-from solver import terms
-from solver.engine import JIT_OPTIONS, basix, dolfinx
+from solver import native, terms
+from solver.engine import basix, dolfinx
 
 Array = npt.NDArray[np.float64]
 SOURCE = Path(__file__).with_suffix(".c")
@@ -41,7 +36,8 @@ def form(space: Any, functions: Sequence[Any], constants: Sequence[Any], quadrat
         quadrature: Degree of the quadrature rule.
     """
     mesh = space.mesh
-    module = _load(mesh.comm, _tables(space.element.basix_element, mesh, quadrature))
+    source = _tables(space.element.basix_element, mesh, quadrature) + SOURCE.read_text()
+    module = native.load(mesh.comm, "tangent", f"void tangent{ARGUMENTS};", source)
     kernel = int(module.ffi.cast("uintptr_t", module.ffi.addressof(module.lib, "tangent")))
     cells = np.arange(mesh.topology.index_map(3).size_local, dtype=np.int32)
     integrals = {
@@ -109,34 +105,3 @@ def _braces(values: Array) -> str:
     if values.ndim == 0:
         return repr(float(values))
     return "{" + ", ".join(_braces(v) for v in values) + "}"
-
-
-def _load(comm: Any, tables: str) -> Any:  # noqa: ANN401
-    """The compiled kernel; rank 0 compiles it where it is not there yet, then ranks that do not see its file."""
-    headers = "#include <math.h>\n#include <stdint.h>\n"
-    source = headers + tables + SOURCE.read_text()
-    flags = list(JIT_OPTIONS["cffi_extra_compile_args"])
-    key = hashlib.sha256("\n".join([source, *flags]).encode()).hexdigest()[:16]
-    name = f"tangent_{key}"
-    path = Path(JIT_OPTIONS["cache_dir"]) / f"{name}.so"
-    if comm.rank == 0 and not path.exists():
-        _compile(name, source, flags, path)
-    comm.Barrier()
-    if not path.exists():
-        _compile(name, source, flags, path)
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python extension")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _compile(name: str, source: str, flags: list[str], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as place:
-        builder = FFI()
-        builder.cdef(f"void tangent{ARGUMENTS};")
-        builder.set_source(name, source, extra_compile_args=flags)
-        built = builder.compile(tmpdir=place)
-        os.replace(built, path)  # whoever else made it meanwhile
