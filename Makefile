@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test check verify bench stress-mesh stress-flow setup clean help
+.PHONY: demo test check verify bench stress stress-mesh stress-flow setup clean help
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
 
@@ -29,11 +29,14 @@ bench: setup ## time and memory of each stage
 	$(PY) hpc/bench/stages.py
 	$(PY) hpc/bench/mesh.py
 
+stress: setup ## two hundred narrowings on coarse meshes through the flow solver (hours; resumable)
+	$(PY) hpc/stress/flow.py lesions
+
 stress-mesh: setup ## three hundred hard vessels through the mesh generator (hours; resumable)
 	$(PY) hpc/stress/mesh.py
 
-stress-flow: setup ## a hundred of them on coarse meshes through the flow solver (hours; resumable)
-	$(PY) hpc/stress/flow.py
+stress-flow: setup ## a hundred of those on coarse meshes through the flow solver (hours; resumable)
+	$(PY) hpc/stress/flow.py vessels
 
 clean: ## remove what can be made again (not runs/)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import pyvista as pv
 import yaml
+from lesions import Drawn
 from vessels import draw
 
 from meshing.options import MeshOptions
@@ -43,6 +44,11 @@ HANG_SECONDS = 900.0
 FIRST, SOME = "95 % on the first rung", "99.5 % on some rung"
 
 
+def vessel(seed: int) -> Drawn:
+    """The hard vessel of a seed, with the case's defaults."""
+    return (*draw(seed), {})
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One vessel.
@@ -52,21 +58,23 @@ class Job:
         source: Seed, or a surface file.
         folder: Where it is meshed.
         overrides: Choices of the case other than the defaults, ``KEY=VALUE``.
+        draw: Makes the vessel of a seed: tree, what it holds, and sections of its case.
     """
 
     name: str
     source: int | Path
     folder: Path
     overrides: tuple[str, ...] = ()
+    draw: Callable[[int], Drawn] = vessel
 
     def case(self) -> tuple[Path, dict[str, Any]]:
         """Write surface and case into an empty folder; return the case's path and what the vessel holds."""
         shutil.rmtree(self.folder, ignore_errors=True)  # stages of an earlier, unfinished run
         self.folder.mkdir(parents=True, exist_ok=True)
         told: dict[str, Any] = {}
-        surface, anatomy = self.source, {}
+        surface, anatomy, sections = self.source, {}, {}
         if isinstance(self.source, int):
-            tree, told = draw(self.source)
+            tree, told, sections = self.draw(self.source)
             surface = self.folder / "lumen.stl"
             write_stl(exact_surface(tree), surface)
             anatomy = {"inlet": [float(x) for x in tree.ends[0].centre_mm]}
@@ -77,7 +85,8 @@ class Job:
         case = {
             "name": self.name,
             "input": {"kind": "surface", "path": str(surface)},
-            "anatomy": anatomy,
+            **sections,
+            "anatomy": anatomy | sections.get("anatomy", {}),
         }
         path = self.folder / "case.yaml"
         path.write_text(yaml.safe_dump(case))
