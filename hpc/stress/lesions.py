@@ -1,9 +1,9 @@
 """Seeded narrowings for the flow solver: ten families of twenty, from a healthy tube to a 90 % stenosis at an outlet.
 
 What makes a steady jet hard to find is varied one thing at a time: the narrowing (axisymmetric, eccentric, long,
-several in a row), where it is (in front of or behind a bifurcation, at an outlet, at an outlet without a flow extension,
-so that blood flows back through it), how fast the flow is (throat Reynolds numbers up to 1500), and the outlets (tiny,
-twenty).
+several in a row), where it is (in front of or behind a bifurcation, at an outlet, at an outlet without a flow
+extension, so that blood flows back through it), how fast the flow is (throat Reynolds numbers up to 1500), and the
+outlets (tiny, twenty).
 """
 
 from __future__ import annotations
