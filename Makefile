@@ -22,8 +22,8 @@ check: setup ## what every commit must pass: ruff, mypy, import-linter, fast tes
 	.venv/bin/lint-imports
 	$(PY) -m pytest -q -m "not slow and not verify"
 
-verify: setup ## the long verification: orders, series, acceptance
-	$(PY) -m pytest -m verify -s
+verify: setup ## everything the solver is held against: orders, exact flows, published tables, series (hours)
+	$(PY) -m pytest tests/verification tests/solver tests/validation --table runs/verify/verify.json
 
 bench: setup ## time and memory of each stage
 	$(PY) hpc/bench/stages.py

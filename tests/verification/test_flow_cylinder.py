@@ -55,9 +55,12 @@ CASES = [
 
 
 @pytest.mark.parametrize(("h", "growth", "near_drag", "near_lift"), CASES)
-def test_drag_lift_and_drop(flow_meshes, tmp_path, h, growth, near_drag, near_lift):
+def test_drag_lift_and_drop(flow_meshes, measured, tmp_path, h, growth, near_drag, near_lift):
     """Drag to 0.3 and 0.02 %, lift to 0.01 and 2 %; the pressure difference lies in the published interval."""
     drag, lift, drop = _coefficients(flow_meshes, tmp_path, h, growth)
+    measured("drag", drag, f"{DRAG} +- {near_drag:.2g}")
+    measured("lift", lift, f"{LIFT} +- {near_lift:.2g}")
+    measured("pressure difference", drop, f"{DROP[0]} to {DROP[1]}")
     assert drag == pytest.approx(DRAG, abs=near_drag)
     assert lift == pytest.approx(LIFT, abs=near_lift)
     assert DROP[0] < drop < DROP[1]

@@ -91,10 +91,10 @@ THINNING = CarreauYasuda(viscosity=1.0, zero_shear=10.0, time=0.5, n=0.4, a=1.0)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("element", "curved", "sizes", "order_u", "order_p"), ORDERS)
-def test_orders(dirichlet, element, curved, sizes, order_u, order_p):
+def test_orders(dirichlet, measured, element, curved, sizes, order_u, order_p):
     (u0, p0), (u1, p1) = (_errors(dirichlet, element, n, curved) for n in sizes)
-    assert math.log2(u0 / u1) >= order_u
-    assert math.log2(p0 / p1) >= order_p
+    assert measured("order of velocity", math.log2(u0 / u1), f">= {order_u}") >= order_u
+    assert measured("order of pressure", math.log2(p0 / p1), f">= {order_p}") >= order_p
 
 
 @pytest.mark.slow
@@ -102,8 +102,8 @@ def test_orders(dirichlet, element, curved, sizes, order_u, order_p):
     ("element", "sizes", "order_u", "order_p"),
     [("P1-P1", (8, 16), 1.8, 1.0), ("P2-P2", (4, 8), 2.7, 1.8), ("P2-P1", (4, 8), 2.7, 1.8)],
 )
-def test_orders_of_a_thinning_fluid(dirichlet, element, sizes, order_u, order_p):
+def test_orders_of_a_thinning_fluid(dirichlet, measured, element, sizes, order_u, order_p):
     """A viscosity that varies costs no order."""
     (u0, p0), (u1, p1) = (_errors(dirichlet, element, n, False, THINNING) for n in sizes)
-    assert math.log2(u0 / u1) >= order_u
-    assert math.log2(p0 / p1) >= order_p
+    assert measured("order of velocity", math.log2(u0 / u1), f">= {order_u}") >= order_u
+    assert measured("order of pressure", math.log2(p0 / p1), f">= {order_p}") >= order_p

@@ -34,7 +34,7 @@ def band(reduction, Q):
 @pytest.mark.verify
 @pytest.mark.parametrize("percent", [30, 40, 50, 60, 70, 80])
 @pytest.mark.parametrize("element", ["P1-P1", "P2-P2"])
-def test_stenosis_series(flow_meshes, tmp_path, percent, element):
+def test_stenosis_series(flow_meshes, measured, tmp_path, percent, element):
     flow_meshes.stenosis(tmp_path, D=D, reduction=percent / 100, h=D / 4)
     given = {
         "mesh": str(tmp_path / "mesh.json"),
@@ -45,8 +45,10 @@ def test_stenosis_series(flow_meshes, tmp_path, percent, element):
     }
     result = solve(FlowProblem.model_validate(given), output=tmp_path)
     out = result.patches["out"]
-    assert result.mass_balance < 1e-6
+    assert measured("mass balance", result.mass_balance, "< 1e-6") < 1e-6
     assert out.residual < 1e-6 * 12_000.0
     least, largest = band(percent / 100, out.Q)
     margin = 0.2 if element == "P2-P2" else 1.0  # linear elements are coarse here
-    assert (1 - min(margin, 0.3)) * least < 12_000.0 - out.p < (1 + margin) * largest
+    low, high = (1 - min(margin, 0.3)) * least, (1 + margin) * largest
+    drop = measured("pressure drop [Pa]", 12_000.0 - out.p, f"{low:.0f} to {high:.0f}")
+    assert low < drop < high

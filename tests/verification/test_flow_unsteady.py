@@ -68,34 +68,34 @@ def _orders(dirichlet, element, sizes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("element", ["P2-P2", "P2-P1"])
-def test_order_in_space_and_time(dirichlet, element):
+def test_order_in_space_and_time(dirichlet, measured, element):
     """Two in both fields."""
     velocity, pressure = _orders(dirichlet, element, (3, 6))
-    assert velocity >= 1.8
-    assert pressure >= 1.8
+    assert measured("order of velocity", velocity, ">= 1.8") >= 1.8
+    assert measured("order of pressure", pressure, ">= 1.8") >= 1.8
 
 
 @pytest.mark.slow
-def test_order_of_linear_elements(dirichlet):
+def test_order_of_linear_elements(dirichlet, measured):
     """Two in the velocity."""
-    assert _orders(dirichlet, "P1-P1", (6, 12))[0] >= 1.8
+    assert measured("order of velocity", _orders(dirichlet, "P1-P1", (6, 12))[0], ">= 1.8") >= 1.8
 
 
 @pytest.mark.slow
 @pytest.mark.xfail(
     reason="0.89: the viscous term drops out of the stabilisation of linear elements"
 )
-def test_pressure_order_of_linear_elements(dirichlet):
+def test_pressure_order_of_linear_elements(dirichlet, measured):
     """One in the pressure."""
-    assert _orders(dirichlet, "P1-P1", (6, 12))[1] >= 1.0
+    assert measured("order of pressure", _orders(dirichlet, "P1-P1", (6, 12))[1], ">= 1") >= 1.0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("element", ["P2-P2", "P2-P1"])
-def test_order_in_time(dirichlet, element):
+def test_order_in_time(dirichlet, measured, element):
     """On one mesh, steps halved twice: the differences fall by four."""
     states = [
         _decay(dirichlet, element, 2, 0.4 / steps).run(0.4).x.x.array.copy() for steps in (4, 8, 16)
     ]
     apart = [np.linalg.norm(a - b) for a, b in pairwise(states)]
-    assert math.log2(apart[0] / apart[1]) >= 1.8
+    assert measured("order in time", math.log2(apart[0] / apart[1]), ">= 1.8") >= 1.8
