@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from solver import terms
+from solver.coarse import CoarseLevel
 from solver.continuation import continue_in_viscosity, wean
 from solver.engine import dolfinx
 from solver.follow import CORRECTOR_TOLERANCE, Knob, follow
@@ -21,6 +22,7 @@ from solver.march import Average, march
 from solver.problem import FlowProblem
 from solver.progress import Progress
 from solver.scales import Scales
+from solver.sections import SectionLevel
 from solver.steady import Goal, Outcome, SteadySolver
 from solver.system import FlowSystem
 
@@ -33,9 +35,7 @@ THICK = 3.0
 COARSE_TOLERANCE, COARSE_STEPS = 2e-2, 25
 """How good the linear elements' states need to be, and how many steps they may take in all."""
 DIRECT_UNKNOWNS = 100_000
-"""Linear elements with more have incomplete factors, which take less time and memory from about there on."""
-ALONE = 3
-"""Times as many iterations as with the linear elements for a coarse level may incomplete factors take without one."""
+"""Linear elements with more have incomplete factors and sections, which take less time and memory from there on."""
 FEW_STEPS, THICK_CFL, THICK_STEPS = 12, 50.0, 30
 
 
@@ -121,17 +121,17 @@ class Search:
 
     def _solver(self, system: FlowSystem, coarse: FlowSystem | None = None) -> SteadySolver:
         options = self.problem.steady
-        linears = system.space.degree == 1
-        small = linears and system.space.dofs <= DIRECT_UNKNOWNS
+        small = system.space.degree == 1 and system.space.dofs <= DIRECT_UNKNOWNS
         direct = small or not system.space.equal_order
         linear = LinearOptions(
             direct=direct,
             rtol=options.linear_tolerance,
-            max_iterations=ALONE * options.max_linear_iterations
-            if linears
-            else options.max_linear_iterations,
+            max_iterations=options.max_linear_iterations,
         )
-        return SteadySolver(system, linear, self.progress, None if direct else coarse)
+        level: CoarseLevel | SectionLevel | None = None
+        if not direct:
+            level = SectionLevel(system) if coarse is None else CoarseLevel(system, coarse)
+        return SteadySolver(system, linear, self.progress, level)
 
     def _goal(self, reference: float) -> Goal:
         options, stop = self.problem.steady, self.problem.stop_at_branch_end

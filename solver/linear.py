@@ -11,6 +11,7 @@ from typing import Any
 from solver.coarse import CoarseLevel
 from solver.coupling import Emphasis, LowRank, LowRankOperator, WoodburyPreconditioner
 from solver.engine import PETSc
+from solver.sections import SectionLevel
 
 _COUNT = itertools.count()
 FACTORS = "solver.ilu.IncompleteFactors"
@@ -36,7 +37,7 @@ class LinearOptions:
 class TwoLevel:
     """Coarse correction, then incomplete factors on what is left: ``y = z + F (x - M z)``, ``z = C x``."""
 
-    def __init__(self, M: Any, coarse: CoarseLevel, fine: Any) -> None:  # noqa: ANN401
+    def __init__(self, M: Any, coarse: CoarseLevel | SectionLevel, fine: Any) -> None:  # noqa: ANN401
         self.M, self.coarse, self.fine = M, coarse, fine
         self.left, self.step = M.createVecs()
 
@@ -81,7 +82,7 @@ class LinearSolver:
         low_rank: LowRank,
         emphasis: Emphasis,
         options: LinearOptions,
-        coarse: CoarseLevel | None = None,
+        coarse: CoarseLevel | SectionLevel | None = None,
     ) -> None:
         self.M, self.low_rank, self.options = M, low_rank, options
         self.seconds = {"factor": 0.0, "solve": 0.0}

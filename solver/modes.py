@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from solver.coarse import CoarseLevel
 from solver.coupling import LowRank
-from solver.engine import JIT_OPTIONS, dolfinx, ufl
+from solver.engine import JIT_OPTIONS, PETSc, dolfinx, ufl
+from solver.sections import SectionLevel
 from solver.steady import SteadySolver
 from solver.system import FlowSystem
 
@@ -112,19 +114,33 @@ def slow_modes(driver: SteadySolver, count: int) -> Modes:
     """
     system, level = driver.system, driver.linear.coarse
     driver.refactor()
-    if level is None:
+    if isinstance(level, CoarseLevel):
+        where, factors, low = level.coarse, level.factors, level.low_rank
+    elif level is None:
         where, factors, low = system, driver.linear.inner, driver.linear.low_rank
     else:
-        where, factors, low = level.coarse, level.factors, level.low_rank
+        where, factors, low = system, _exact(system.A), driver.linear.low_rank
     inverse, mass = Inverse(where, factors, low), Mass(where)
     right = _subspace(inverse, mass, count, transposed=False)
     left = _subspace(inverse, mass, count, transposed=True)
     inverse.destroy()
+    if isinstance(level, SectionLevel):
+        factors.destroy()
     k = min(right.shape[1], left.shape[1])
     right, left = right[:, :k], left[:, :k]
-    if level is not None and k > 0:
+    if isinstance(level, CoarseLevel) and k > 0:
         right, left = (np.stack([level.prolong(x) for x in X.T], axis=1) for X in (right, left))
     return _polish(driver, right, left)
+
+
+def _exact(A: Any) -> Any:  # noqa: ANN401
+    """Factors of a matrix whose solver has incomplete ones."""
+    factors = PETSc.PC().create(A.comm)
+    factors.setOperators(A, A)
+    factors.setType("lu")
+    factors.setFactorSolverType("mumps")
+    factors.setUp()
+    return factors
 
 
 def _polish(driver: SteadySolver, right: Array, left: Array) -> Modes:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from solver.coarse import CoarseLevel
 from solver.linear import LinearOptions, LinearSolver
 from solver.progress import Progress
+from solver.sections import SectionLevel
 from solver.system import FlowSystem
 
 Array = npt.NDArray[np.float64]
@@ -103,12 +104,12 @@ class SteadySolver:
         system: FlowSystem,
         options: LinearOptions,
         progress: Progress,
-        coarse: FlowSystem | None = None,
+        level: CoarseLevel | SectionLevel | None = None,
     ) -> None:
         self.system, self.options, self.progress = system, options, progress
         self.b, self.dx = system.A.createVecs()
         low_rank = system.jacobian(0.0, 0.0)
-        level = None if coarse is None else CoarseLevel(system, coarse)
+        self.sections = level if isinstance(level, SectionLevel) else None
         self.linear = LinearSolver(system.A, low_rank, system.balance, options, level)
         self.fresh_iterations = 0
         self.stale = True
@@ -120,6 +121,11 @@ class SteadySolver:
         system = self.system
         system.linearise_about_rest()
         system.residual(self.b)
+        if self.sections is not None and not self.sections.ready:
+            self._solve(0.0, 0.0, 0.1)
+            flow = system.x.x.array[: system.space.owned] - self.dx.array_r
+            self.sections.follow(flow)
+            self.linear.corrected, self.stale = False, True
         self._solve(0.0, 0.0, 1e-4)
         system.advance(self.dx, -1.0)
         system.linearise_about_state()

@@ -41,7 +41,7 @@ def _solver(problem, element):
     if element == "P1-P1":
         return SteadySolver(system, LinearOptions(direct=True), Progress())
     coarse = FlowSystem(problem, mesh, scales, "P1-P1")
-    return SteadySolver(system, LinearOptions(), Progress(), coarse)
+    return SteadySolver(system, LinearOptions(), Progress(), CoarseLevel(system, coarse))
 
 
 @pytest.fixture
