@@ -1,10 +1,10 @@
 r"""Sections along the vessel as a coarse space: for the long pressure wave, which incomplete factors do not carry.
 
-The vessel is cut into sections about a quarter of an inlet diameter long by distance from the inlet, each branch by
-itself. Smoothed indicators $\chi_k$ of the sections (they add up to one) make two coarse unknowns each: a pressure
-$\chi_k$ and a flow $\chi_k u_0$, with $u_0$ a velocity that vanishes at the walls and runs along the vessel. With the
-Galerkin operator $Z^T A Z$ that is a network of one-dimensional vessels, joined where the lumen is. It serves linear
-elements whose factors would be too large; quadratic ones have the linear ones (`solver.coarse`). Why: docs/decisions/
+The vessel is cut into sections, about three cells long, by distance from the inlet, each branch by itself. Smoothed
+indicators $\chi_k$ of the sections (they add up to one) make two coarse unknowns each: a pressure $\chi_k$ and a flow
+$\chi_k u_0$, with $u_0$ a velocity that vanishes at the walls and runs along the vessel. With the Galerkin operator
+$Z^T A Z$ that is a network of one-dimensional vessels, joined where the lumen is. It serves linear elements whose
+factors would be too large; quadratic ones have the linear ones (`solver.coarse`). Why: docs/decisions/
 0016-incomplete-factors.md.
 
 Reference:
@@ -14,12 +14,13 @@ Reference:
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import lu_factor, lu_solve
+from scipy.linalg import LinAlgWarning, lu_factor, lu_solve
 from scipy.sparse import coo_array, csr_array, eye_array
 from scipy.sparse.csgraph import connected_components, dijkstra
 
@@ -28,8 +29,8 @@ from solver.system import FlowSystem
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
-LENGTH = 0.25
-"""Of a section, in reference lengths (the inlet's diameter)."""
+LENGTH, SMOOTHING = 2.75, 2
+"""Of a section, in mean edges; how many times its indicator is averaged over neighbours, to fall over half of that."""
 KEPT = 4
 """Sections a node belongs to, at most."""
 
@@ -80,14 +81,14 @@ def _cut(cells: Indices, points: Array, start: Indices) -> Sections:
     edges = coo_array((length, (pairs[:, 0], pairs[:, 1])), shape=(n, n)).tocsr()
     away = dijkstra(edges, directed=False, indices=start, min_only=True)
     away[~np.isfinite(away)] = 0.0
-    level = np.floor(away / LENGTH).astype(np.int64)
+    level = np.floor(away / (LENGTH * length.mean())).astype(np.int64)
     inside = level[pairs[:, 0]] == level[pairs[:, 1]]
     links = coo_array((np.ones(inside.sum()), (pairs[inside, 0], pairs[inside, 1])), shape=(n, n))
-    count, section = connected_components(links, directed=False)
-    section = section.astype(np.int64)
+    count, found = connected_components(links, directed=False)
+    section = np.asarray(found, dtype=np.int64)
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n)).tocsr()
     graph = csr_array(graph + graph.T + eye_array(n))
-    index, weight = _smoothed(graph, section, count, LENGTH / float(length.mean()))
+    index, weight = _smoothed(graph, section, count)
     rows = np.repeat(np.arange(n), KEPT)
     W = coo_array((weight.ravel(), (rows, index.ravel())), shape=(n, count)).tocsr()
     W.eliminate_zeros()
@@ -100,14 +101,12 @@ def _cut(cells: Indices, points: Array, start: Indices) -> Sections:
     return Sections(index, weight, near, colour)
 
 
-def _smoothed(
-    graph: csr_array, section: Indices, count: int, cells_long: float
-) -> tuple[Indices, Array]:
-    """Indicators of the sections, averaged over neighbours until they fall over about half a section."""
+def _smoothed(graph: csr_array, section: Indices, count: int) -> tuple[Indices, Array]:
+    """Indicators of the sections, averaged over neighbours."""
     n = len(section)
     mean = csr_array(graph.multiply(1.0 / graph.sum(axis=1)[:, None]))
     W = coo_array((np.ones(n), (np.arange(n), section)), shape=(n, count)).tocsr()
-    for _ in range(int(np.clip(round((0.5 * cells_long) ** 2), 1, 10))):
+    for _ in range(SMOOTHING):
         W = csr_array(mean @ W)
     index, weight = np.zeros((n, KEPT), dtype=np.int64), np.zeros((n, KEPT))
     rows = np.repeat(np.arange(n), np.diff(W.indptr))
@@ -133,7 +132,7 @@ class SectionLevel:
 
     def __init__(self, system: FlowSystem) -> None:
         self.system, self.sections = system, cut(system)
-        self.ready = False
+        self.ready = self.regular = False  # a flow to follow; factors
         self.z, self.Az = system.A.createVecs()
 
     def follow(self, state: Array) -> None:
@@ -187,11 +186,15 @@ class SectionLevel:
                 column = field * count + near[row, c]
                 E[row, column] = columns[field, c, 0, row]
                 E[count + row, column] = columns[field, c, 1, row]
-        self.factors = lu_factor(E[np.ix_(self.active, self.active)])
+        self.operator = E
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LinAlgWarning)
+            self.factors = lu_factor(E[np.ix_(self.active, self.active)], check_finite=False)
+        self.regular = bool(np.isfinite(self.factors[0]).all() and np.diag(self.factors[0]).all())
 
     def correct(self, x: Any, y: Any, *, transposed: bool = False) -> None:  # noqa: ANN401
         """Put the correction of a residual ``x`` (or its transpose's) into ``y`` (PETSc vectors)."""
-        if not self.ready:
+        if not self.regular:
             y.set(0.0)
             return
         b = self.system.comm.allreduce(self.ZT @ x.array_r)

@@ -1,0 +1,98 @@
+"""Sections along the vessel: what they are, their operator, and what they save."""
+
+import numpy as np
+import pytest
+
+from solver.engine import MPI
+from solver.io import mesh as mesh_file
+from solver.linear import LinearOptions
+from solver.problem import FlowProblem
+from solver.progress import Progress
+from solver.scales import choose
+from solver.sections import KEPT, SectionLevel
+from solver.steady import SteadySolver
+from solver.system import FlowSystem
+
+
+@pytest.fixture
+def system(fork):
+    """Linear elements on the fork."""
+    given = {
+        "mesh": str(fork),
+        "element": "P1-P1",
+        "rheology": {"kind": "newtonian", "viscosity": 3.5e-3},
+        "inlet": {"kind": "pressure", "p": 12_000.0},
+        "outlets": {name: {"kind": "resistance", "R": 6e9} for name in ("out0", "out1")},
+    }
+    problem = FlowProblem.model_validate(given)
+    vessel, _ = mesh_file.read(problem.mesh)
+    scales = choose(problem, vessel.inlets[0].area, 0.03)
+    mesh = mesh_file.load(MPI.COMM_SELF, problem.mesh, scales.length)
+    return FlowSystem(problem, mesh, scales, "P1-P1")
+
+
+def _driver(system, level):
+    return SteadySolver(system, LinearOptions(max_iterations=400), Progress(), level)
+
+
+def test_sections_cover_the_vessel_branch_by_branch(system):
+    """Weights add up to one; behind the junction no section has nodes of both arms."""
+    level = SectionLevel(system)
+    sections = level.sections
+    assert sections.weight.shape[1] == KEPT
+    assert sections.weight.sum(axis=1) == pytest.approx(1.0)
+    assert set(sections.index[sections.weight > 0]) == set(range(len(sections.colour)))
+    points = system.space.V.tabulate_dof_coordinates()
+    ends = [points[system.space.nodes_on(system.mesh.facets(n))].mean(0) for n in ("out0", "out1")]
+    near = [np.linalg.norm(points - end, axis=1) < 1.0 for end in ends]
+    own = [set(sections.index[mask, 0]) for mask in near]
+    assert not own[0] & own[1]
+
+
+def test_the_operator_is_galerkins(system):
+    """Made from one product a colour; the same as all products."""
+    level = SectionLevel(system)
+    driver = _driver(system, level)
+    driver.stokes()
+    Z, count = level.Z.toarray(), level.Z.shape[1]
+    products = np.empty((Z.shape[0], count))
+    for k in range(count):
+        level.z.array[:] = Z[:, k]
+        system.A.mult(level.z, level.Az)
+        products[:, k] = level.Az.array_r
+    wanted = Z.T @ products
+    assert level.operator == pytest.approx(wanted, abs=1e-12 * np.abs(wanted).max())
+    assert level.regular
+    driver.destroy()
+
+
+def test_the_transpose_is_one(system):
+    """``v . C x = C^T v . x``."""
+    level = SectionLevel(system)
+    driver, random = _driver(system, level), np.random.default_rng(1)
+    driver.stokes()
+    x, y = system.A.createVecs()
+    v, w = system.A.createVecs()
+    x.array[:], v.array[:] = random.normal(size=(2, system.space.owned))
+    level.correct(x, y)
+    level.correct(v, w, transposed=True)
+    assert v.dot(y) == pytest.approx(w.dot(x), rel=1e-9)
+    driver.destroy()
+
+
+def test_sections_save_iterations_and_change_nothing(system):
+    """The same linear system with and without them."""
+    load = np.random.default_rng(2).normal(size=system.space.owned)
+    counts, found = [], []
+    for level in (SectionLevel(system), None):
+        driver = _driver(system, level)
+        system.x.x.array[:], system.Q_in = 0.0, 0.0
+        driver.stokes()
+        driver.b.array[:] = load
+        iterations, good = driver.linear.solve(driver.b, driver.dx, 1e-8)
+        assert good
+        counts.append(iterations)
+        found.append(np.array(driver.dx.array_r))
+        driver.destroy()
+    assert found[0] == pytest.approx(found[1], abs=1e-5 * np.abs(found[1]).max())
+    assert counts[0] < 0.7 * counts[1]
