@@ -45,13 +45,13 @@ def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: 
     system, knob = driver.system, Knob(f"{phase}{VISCOSITY}", driver.system.thicken)
     if goal.stop_at_branch_end:
         knob = replace(knob, step_min=HASTY)
-    way = follow(driver, goal, knob, factor, 1.0)
-    known = list(way)
-    if goal.stop_at_branch_end and way[-1][0] > 0.0:
+    way = follow(driver, goal, knob, factor, goal.least)
+    known, end = list(way), math.log(goal.least)
+    if goal.stop_at_branch_end and way[-1][0] > end:
         return _stopped(way)
     outcome = _exact(driver, goal, knob, known, math.log(MAX_THICKENING))
-    if outcome is not None and known[-1][0] == 0.0:
-        return outcome
+    if outcome is not None and known[-1][0] == end:
+        return outcome if end == 0.0 else _preview(driver, goal, knob, known, outcome)
     if goal.stop_at_branch_end:
         return _stopped(known or way[:1])
     if not system.capturing:
@@ -68,6 +68,15 @@ def continue_in_viscosity(driver: SteadySolver, goal: Goal, phase: str, factor: 
     here = known[-1][0]
     reason = f"no steady state was found below {math.exp(here):.3f} times the viscosity"
     near = replace(outcome, reason=reason, thickening=math.exp(here))
+    return extrapolate(driver, goal, knob, known, near)
+
+
+def _preview(
+    driver: SteadySolver, goal: Goal, knob: Knob, known: Known, outcome: Outcome
+) -> Outcome:
+    """The real fluid from the thicker one that was asked for."""
+    reason = f"a preview: computed down to {goal.least:.3g} times the viscosity"
+    near = replace(outcome, reason=reason, thickening=goal.least)
     return extrapolate(driver, goal, knob, known, near)
 
 

@@ -34,7 +34,7 @@ THICK = 3.0
 """Viscosity factor at which linear elements hand over to quadratic ones."""
 COARSE_TOLERANCE, COARSE_STEPS = 2e-2, 25
 """How good the linear elements' states need to be, and how many steps they may take in all."""
-DIRECT_UNKNOWNS = 100_000
+DIRECT_UNKNOWNS = 20_000
 """Linear elements with more have incomplete factors and sections, which take less time and memory from there on."""
 FEW_STEPS, THICK_CFL, THICK_STEPS = 12, 50.0, 30
 
@@ -106,7 +106,8 @@ class Search:
         if outcome is None:
             outcome = self._linear(driver) if coarse is None else self._quadratic(driver, coarse)
         average = None
-        real = outcome.thickening == 1.0 and outcome.captured == 0.0
+        wanted = outcome.converged and outcome.thickening <= self.problem.steady.least_viscosity
+        real = wanted and outcome.captured == 0.0
         stopped = not real and self.problem.stop_at_branch_end
         marched = not real and self.problem.steady.unsteady == "average"
         if not stopped and (marched or not outcome.converged):
@@ -135,7 +136,13 @@ class Search:
 
     def _goal(self, reference: float) -> Goal:
         options, stop = self.problem.steady, self.problem.stop_at_branch_end
-        return Goal(reference, options.tolerance, options.max_steps, stop_at_branch_end=stop)
+        return Goal(
+            reference,
+            options.tolerance,
+            options.max_steps,
+            stop_at_branch_end=stop,
+            least=options.least_viscosity,
+        )
 
     def _restarted(self, driver: SteadySolver) -> Outcome | None:
         """Newton's method from the restart state; None where there is none, or it does not converge."""
@@ -174,7 +181,7 @@ class Search:
         """Linear elements all the way."""
         way = _descend(driver)
         goal, system = self._goal(way.reference), driver.system
-        if way.complete:
+        if way.complete and goal.least == 1.0:
             outcome = driver.newton(goal, "P1-P1", FEW_STEPS)
             if outcome.converged:
                 return outcome
@@ -184,12 +191,13 @@ class Search:
     def _quadratic(self, driver: SteadySolver, coarse: FlowSystem) -> Outcome:
         """Quadratic elements from the linear ones' states."""
         first = self._solver(coarse)
-        way, fine, element = _descend(first), driver.system, self.problem.element
+        end = THICK if self.problem.steady.least_viscosity > 1.0 else 1.0
+        way, fine, element = _descend(first, end), driver.system, self.problem.element
         self._finish(first)
         _carry(coarse, way.rest, fine)
         fine.linearise_about_state()
         goal = self._goal(fine.residual(driver.b))
-        if way.complete:
+        if way.complete and goal.least == 1.0:
             _carry(coarse, way.last, fine)
             outcome = driver.newton(goal, element, FEW_STEPS, patience=1)
             if outcome.converged:
@@ -220,8 +228,8 @@ class Search:
         return Outcome(True, stalled.residual, average.steps, stalled.reason), average
 
 
-def _descend(driver: SteadySolver) -> Descent:
-    """Follow the steady state of linear elements from a thick fluid as far down as it goes, roughly."""
+def _descend(driver: SteadySolver, end: float = 1.0) -> Descent:
+    """Follow the steady state of linear elements from a thick fluid down to a factor, or as far as it goes."""
     system = driver.system
     reference = driver.stokes()
     rest = system.snapshot()
@@ -229,7 +237,7 @@ def _descend(driver: SteadySolver) -> Descent:
     knob = Knob("P1-P1 nu*", system.thicken)
     factor, _ = _begin(driver, rough, knob)
     thick = follow(driver, rough, knob, factor, THICK)[-1][1]
-    last = follow(driver, rough, knob, THICK, 1.0)[-1]
+    last = follow(driver, rough, knob, THICK, end)[-1]
     system.thicken(1.0)
     return Descent(reference, rest, thick, last[1], last[0] == 0.0)
 

@@ -100,7 +100,8 @@ def solve(
             found = Search(problem, mesh, scales, run.progress, saved, begin).run()
         run.seconds |= {f"solve: {phase}": value for phase, value in found.seconds.items()}
         system = found.system
-        if problem.stop_at_branch_end and found.outcome.thickening > 1.0:
+        stopped = problem.stop_at_branch_end and not found.outcome.converged
+        if stopped and found.outcome.thickening > 1.0:
             _stop(run, found)
         if not found.outcome.converged:
             _give_up(run, system, found.outcome)

@@ -57,6 +57,7 @@ class Goal:
         max_steps: Give up after so many steps.
         settle: Tie mean pressures to the models and require mass balance, too.
         stop_at_branch_end: Where a continuation ends early, look no further.
+        least: Least factor on the viscosity to go to; beyond it the real fluid is extrapolated.
     """
 
     reference: float
@@ -64,6 +65,7 @@ class Goal:
     max_steps: int
     settle: bool = True
     stop_at_branch_end: bool = False
+    least: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,22 @@ def test_restart_equals_the_uninterrupted_run(tube, measured, tmp_path):
     assert "started from a saved state" not in solve(other, output=tmp_path / "whole").notes
 
 
+@pytest.mark.parametrize("element", ["P1-P1", "P2-P2"])
+def test_a_preview_is_extrapolated_and_near(fork, element):
+    """Computed down to 1.3 times the viscosity: told so, in balance, and within half a percent."""
+    R = {"out0": 6e9, "out1": 9e9}
+    whole = solve(problem(fork, {"kind": "pressure", "p": P_IN}, R, element=element))
+    early = {"least_viscosity": 1.3}
+    made = solve(problem(fork, {"kind": "pressure", "p": P_IN}, R, element=element, steady=early))
+    assert made.status == "extrapolated"
+    assert made.thickening == 1.3
+    assert any("a preview" in note for note in made.notes)
+    assert made.mass_balance < 1e-8
+    for name in R:
+        apart = (made.patches[name].p - whole.patches[name].p) / P_IN
+        assert 0.0 < abs(apart) < 5e-3
+
+
 def guess_of(folder, thickening=1.0):
     with h5py.File(folder / "fields.h5") as f:
         flow = FlowResult.load(folder / "flow.json")
