@@ -26,6 +26,7 @@ verify: setup ## everything the solver is held against: orders, exact flows, pub
 	$(PY) -m pytest tests/verification tests/solver tests/validation --table runs/verify/verify.json
 
 bench: setup ## time and memory of each stage
+	$(PY) hpc/bench/flow.py
 	$(PY) hpc/bench/stages.py
 	$(PY) hpc/bench/mesh.py
 
