@@ -205,7 +205,7 @@ class SolverOptions(Section):
     """Discretisation and machine."""
 
     element: Element = Field(
-        default="P2-P2", description="P2-P2 reference, P1-P1 preview, P2-P1 cross-check"
+        default="P2-P2", description="P2-P2 reference, P1-P1 linear, P2-P1 cross-check"
     )
     ranks: int | None = Field(
         default=None, ge=1, le=1024, description="MPI ranks; all physical cores if absent"

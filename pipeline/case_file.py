@@ -15,6 +15,15 @@ from pydantic_core import ErrorDetails
 from meshing.errors import InputError
 from pipeline.case import Case, Input, PhantomInput, SurfaceInput
 
+PREVIEW = (
+    "mesh.elements_per_diameter=3",
+    "mesh.elements_across_throat=4",
+    "mesh.jet_growth=0.06",
+    "solver.steady.least_viscosity=1.5",
+    "solver.steady.tolerance=1e-4",
+)
+"""Overrides of a preview: a coarse mesh, and the last part of the viscosity extrapolated (docs/decisions/0017)."""
+
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Case:
     """Read a case, or make the default case of a surface, a label map.

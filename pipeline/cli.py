@@ -73,13 +73,16 @@ def run(
         typer.Option("--from", help="Run this stage and all after it, fresh or not."),
     ] = None,
     stop: Annotated[StageName | None, typer.Option("--to", help="Last stage to run.")] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Fast: coarse mesh, FFR to about 0.02.")
+    ] = False,
 ) -> None:
     """From a vessel to its FFR report; finished stages that are still fresh are skipped."""
-    from pipeline.case_file import load
+    from pipeline.case_file import PREVIEW, load
     from pipeline.run import run as run_stages
 
-    resolved = load(case, overrides or ())
-    folder = output or Path("runs") / resolved.name
+    resolved = load(case, (*(PREVIEW if preview else ()), *(overrides or ())))
+    folder = output or Path("runs") / (resolved.name + ("-preview" if preview else ""))
     run_stages(resolved, folder.resolve(), start=start and start.value, stop=stop and stop.value)
     if (folder / "ffr" / "ffr.json").exists() and stop in (None, "ffr", "report"):
         _print_ffr(folder)

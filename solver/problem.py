@@ -46,7 +46,7 @@ class SteadyOptions(_Frozen):
         default=1.0,
         ge=1,
         le=1.5,
-        description="preview: least factor on the viscosity computed; the real fluid is extrapolated from there",
+        description="least factor on the viscosity computed; the real fluid is extrapolated from there (a preview)",
     )
     march_flow_throughs: float = Field(default=1.0, gt=0, description="time-averaging window")
     march_max_steps: int = Field(default=600, ge=8, description="time steps in all")

@@ -17,26 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from machine import stream
-from stages import MILLION, PREVIEW, ROOT, THIRD
+from stages import LINEAR, MILLION, ROOT, THIRD
 
-from pipeline.case_file import load
+from pipeline.case_file import PREVIEW, load
 from pipeline.run import run
 
-EARLY = (  # the preview: a coarse mesh, and the last part of the viscosity extrapolated
-    "mesh.elements_per_diameter=3",
-    "mesh.elements_across_throat=4",
-    "mesh.jet_growth=0.06",
-    "solver.steady.least_viscosity=1.5",
-    "solver.steady.tolerance=1e-4",
-)
 SETTINGS: dict[str, tuple[str, ...]] = {
     "reference": (),
     "reference, one rank": ("solver.ranks=1",),
     "finest": THIRD,
-    "preview": EARLY,
-    "P1-P1 0.1 M": PREVIEW,
-    "P1-P1 0.3 M": (*PREVIEW, *THIRD),
-    "P1-P1 1 M": (*PREVIEW, *MILLION),
+    "preview": PREVIEW,
+    "P1-P1 0.1 M": LINEAR,
+    "P1-P1 0.3 M": (*LINEAR, *THIRD),
+    "P1-P1 1 M": (*LINEAR, *MILLION),
 }
 GROWTH = ("P1-P1 0.1 M", "P1-P1 0.3 M", "P1-P1 1 M")
 

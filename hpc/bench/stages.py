@@ -14,15 +14,15 @@ from pipeline.case_file import load
 from pipeline.run import run
 
 ROOT = Path(__file__).parents[2]
-PREVIEW = ("solver.element=P1-P1", "mesh.order=1")
+LINEAR = ("solver.element=P1-P1", "mesh.order=1")
 THIRD = ("mesh.elements_per_diameter=6.8", "mesh.elements_across_throat=8.2")
 MILLION = ("mesh.elements_per_diameter=10.8", "mesh.elements_across_throat=12.8")
 SETTINGS = {  # name: overrides
     "P2-P2": (),
-    "P1-P1": PREVIEW,
+    "P1-P1": LINEAR,
     "P2-P2-0.3M": THIRD,
-    "P1-P1-0.3M": (*PREVIEW, *THIRD),
-    "P1-P1-1M": (*PREVIEW, *MILLION),
+    "P1-P1-0.3M": (*LINEAR, *THIRD),
+    "P1-P1-1M": (*LINEAR, *MILLION),
 }
 
 

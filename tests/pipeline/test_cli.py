@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.case_file import load
+
 FFR3D = Path(sys.executable).parent / "ffr3d"
 
 
@@ -69,3 +71,15 @@ def test_bad_input_is_one_message_and_exit_status_2(arguments, tmp_path):
     assert result.returncode == 2
     assert "rror" in result.stderr
     assert "Traceback" not in result.stderr + result.stdout
+
+
+def test_a_preview_has_a_folder_of_its_own_and_gives_way_to_what_is_set(tmp_path):
+    """Its choices are in the stored case, but for the one set beside it."""
+    (tmp_path / "v.yaml").write_text("name: v\ninput: {kind: phantom, side_branches: 0}\n")
+    told = ("--preview", "--set", "mesh.elements_per_diameter=4", "--to", "surface")
+    result = ffr3d("run", "v.yaml", *told, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    case = load(tmp_path / "runs" / "v-preview" / "case.yaml")
+    assert case.solver.steady.least_viscosity == 1.5
+    assert case.mesh.elements_per_diameter == 4
+    assert case.mesh.elements_across_throat == 4
