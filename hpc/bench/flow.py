@@ -27,6 +27,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "reference, one rank": ("solver.ranks=1",),
     "finest": THIRD,
     "preview": PREVIEW,
+    "P2-P2 straight": ("mesh.order=1",),
     "P1-P1 0.1 M": LINEAR,
     "P1-P1 0.3 M": (*LINEAR, *THIRD),
     "P1-P1 1 M": (*LINEAR, *MILLION),
@@ -115,12 +116,43 @@ def judge(rows: dict[str, dict[str, Any]]) -> list[Line]:
     return lines
 
 
+def plot(rows: dict[str, dict[str, Any]], path: Path) -> None:
+    """Error of FFR against the finest setting, over seconds; a point a setting on all cores."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    markers = {"P1-P1": ("s", "#3b528b"), "preview": ("^", "#21918c")}
+    for name, row in rows.items():
+        if name == "finest" or row["ranks"] == 1:
+            continue
+        x, y = row["seconds"], error(row, rows["finest"])
+        marker, colour = markers.get(name.split(" ")[0], ("o", "#440154"))
+        axes.loglog(x, y, marker, color=colour, markersize=7)
+        label = f"{name}\n{row['cells'] / 1e3:,.0f}k tetrahedra"
+        axes.annotate(label, (x, y), (7, 4), textcoords="offset points", fontsize=8)
+    for limit in (0.005, 0.02):
+        axes.axhline(limit, color="0.6", linewidth=0.8, linestyle="--")
+        axes.annotate(f"{limit:g}", (1.0, limit), (3, 2), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", fontsize=8, color="0.4")  # fmt: skip
+    axes.set_xlabel("mesh file to fields, two ranks [s]")
+    axes.set_ylabel("largest error of FFR at a vessel end")
+    axes.margins(x=0.25, y=0.15)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=130)
+
+
 def main() -> int:
     """Run the settings, print the lines; exit status 1 where a limit does not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("settings", nargs="*", help=f"of {', '.join(SETTINGS)} (all)")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--output", type=Path, default=ROOT / "runs" / "bench-flow")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the other settings' rows of the last run"
+    )
     args = parser.parse_args()
     if unknown := set(args.settings) - SETTINGS.keys():
         parser.error(f"no setting {sorted(unknown)}; there are {list(SETTINGS)}")
@@ -128,6 +160,9 @@ def main() -> int:
     told: dict[str, Any] = {"stream_GB_per_s": {n: round(stream(n), 1) for n in (1, 2)}}
     sys.stdout.write(f"STREAM triad, GB/s by processes: {told['stream_GB_per_s']}\n")
     rows: dict[str, dict[str, Any]] = {}
+    if args.keep and (args.output / "flow.json").exists():
+        kept = json.loads((args.output / "flow.json").read_text())["rows"]
+        rows = {row["name"]: row for row in kept}
     for name in args.settings or SETTINGS:
         rows[name] = measure(name, args.repeat, args.output)
         sys.stdout.write(json.dumps(rows[name]) + "\n")
@@ -143,6 +178,8 @@ def main() -> int:
         "rows": list(rows.values()),
     }
     (args.output / "flow.json").write_text(json.dumps(told, indent=1))
+    if "finest" in rows and len(rows) > 1:
+        plot(rows, args.output / "error-against-cost.png")
     return 0 if told["passed"] else 1
 
 
