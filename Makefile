@@ -25,10 +25,10 @@ check: setup ## what every commit must pass: ruff, mypy, import-linter, fast tes
 verify: setup ## everything the solver is held against: orders, exact flows, published tables, series (hours)
 	$(PY) -m pytest tests/verification tests/solver tests/validation --table runs/verify/verify.json
 
-bench: setup ## time and memory of each stage
-	$(PY) hpc/bench/flow.py
+bench: setup ## time and memory of each stage; the flow solver against its limits (an hour or two)
 	$(PY) hpc/bench/stages.py
 	$(PY) hpc/bench/mesh.py
+	$(PY) hpc/bench/flow.py
 
 stress: setup ## two hundred narrowings on coarse meshes through the flow solver (hours; resumable)
 	$(PY) hpc/stress/flow.py lesions
