@@ -24,6 +24,15 @@ from solver.system import FlowSystem
 Array = npt.NDArray[np.float64]
 
 
+def exact_factors(A: Any) -> Any:  # noqa: ANN401
+    """Sparse exact factors of a matrix, made when first applied."""
+    factors = PETSc.PC().create(A.comm)
+    factors.setOperators(A, A)
+    factors.setType("lu")
+    factors.setFactorSolverType("mumps")
+    return factors
+
+
 class CoarseLevel:
     """The correction ``y = P A_c^-1 P^T x`` of a fine system by a coarse one on the same mesh."""
 
@@ -32,9 +41,7 @@ class CoarseLevel:
         self._connect()
         self.values = dolfinx.fem.Function(coarse.space.W)
         self.b, self.x = coarse.A.createVecs()
-        self.factors = PETSc.PC().create(coarse.A.comm)
-        self.factors.setType("lu")
-        self.factors.setFactorSolverType("mumps")
+        self.factors = exact_factors(coarse.A)
 
     def _connect(self) -> None:
         """Prolongation of nodes (owned fine ones from all local coarse ones), and the fine node of each vertex."""

@@ -32,9 +32,8 @@ dolfinx: Any = _dolfinx
 basix: Any = _basix
 element: Any = _basix_ufl.element
 mixed_element: Any = _basix_ufl.mixed_element
-threadpool_limits(
-    1, user_api="blas"
-)  # numpy may have been loaded before the limits above: twice the time on two ranks
+# numpy may have been loaded before the limits above: twice the time on two ranks
+threadpool_limits(1, user_api="blas")
 for _part in ("dolfinx.fem.petsc", "dolfinx.io", "dolfinx.graph", "dolfinx.la"):
     importlib.import_module(_part)
 

@@ -106,8 +106,8 @@ class Search:
         if outcome is None:
             outcome = self._linear(driver) if coarse is None else self._quadratic(driver, coarse)
         average = None
-        wanted = outcome.converged and outcome.thickening <= self.problem.steady.least_viscosity
-        real = wanted and outcome.captured == 0.0
+        least = self.problem.steady.least_viscosity
+        real = outcome.thickening <= least and outcome.captured == 0.0
         stopped = not real and self.problem.stop_at_branch_end
         marched = not real and self.problem.steady.unsteady == "average"
         if not stopped and (marched or not outcome.converged):

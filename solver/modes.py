@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from solver.coarse import CoarseLevel
+from solver.coarse import CoarseLevel, exact_factors
 from solver.coupling import LowRank
-from solver.engine import JIT_OPTIONS, PETSc, dolfinx, ufl
+from solver.engine import JIT_OPTIONS, dolfinx, ufl
 from solver.sections import SectionLevel
 from solver.steady import SteadySolver
 from solver.system import FlowSystem
@@ -119,7 +119,7 @@ def slow_modes(driver: SteadySolver, count: int) -> Modes:
     elif level is None:
         where, factors, low = system, driver.linear.inner, driver.linear.low_rank
     else:
-        where, factors, low = system, _exact(system.A), driver.linear.low_rank
+        where, factors, low = system, exact_factors(system.A), driver.linear.low_rank
     inverse, mass = Inverse(where, factors, low), Mass(where)
     right = _subspace(inverse, mass, count, transposed=False)
     left = _subspace(inverse, mass, count, transposed=True)
@@ -131,16 +131,6 @@ def slow_modes(driver: SteadySolver, count: int) -> Modes:
     if isinstance(level, CoarseLevel) and k > 0:
         right, left = (np.stack([level.prolong(x) for x in X.T], axis=1) for X in (right, left))
     return _polish(driver, right, left)
-
-
-def _exact(A: Any) -> Any:  # noqa: ANN401
-    """Factors of a matrix whose solver has incomplete ones."""
-    factors = PETSc.PC().create(A.comm)
-    factors.setOperators(A, A)
-    factors.setType("lu")
-    factors.setFactorSolverType("mumps")
-    factors.setUp()
-    return factors
 
 
 def _polish(driver: SteadySolver, right: Array, left: Array) -> Modes:
