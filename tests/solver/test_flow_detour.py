@@ -18,6 +18,7 @@ from solver.modes import Mass, slow_modes
 from solver.problem import FlowProblem
 from solver.progress import Progress
 from solver.scales import choose
+from solver.sections import SectionLevel
 from solver.steady import Goal, SteadySolver
 from solver.system import FlowSystem
 
@@ -81,6 +82,25 @@ def test_slow_modes_are_those_of_the_full_matrices(thick):
     turned = M @ np.linalg.solve(J.T, modes.left[:, 0])
     along = float(modes.left[:, 0] @ turned)
     assert np.linalg.norm(turned - along * modes.left[:, 0]) < 0.1 * abs(along)
+
+
+def test_slow_modes_do_not_depend_on_how_linear_elements_are_solved(thick):
+    """With sections the factors of the solver are incomplete; the modes are those of exact ones all the same."""
+    exact, _ = thick
+    modes = slow_modes(exact, 1)
+    driver = SteadySolver(
+        exact.system, LinearOptions(max_iterations=400), Progress(), SectionLevel(exact.system)
+    )
+    state = exact.system.snapshot()
+    exact.system.thicken(1.0)
+    driver.stokes()  # gives the sections a flow to follow
+    exact.system.thicken(3.0)
+    exact.system.restore(state)
+    again = slow_modes(driver, 1)
+    assert isinstance(driver.linear.coarse, SectionLevel)
+    assert driver.linear.coarse.regular
+    assert again.rates == pytest.approx(modes.rates, rel=1e-4)
+    driver.destroy()
 
 
 def test_transposed_solves_of_quadratic_elements(tube):
