@@ -11,8 +11,6 @@ Reference:
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from scipy.sparse import triu as upper
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from solver import native
+from solver.blocks import address
 from solver.engine import MPI
 
 Array = npt.NDArray[np.float64]
@@ -63,7 +62,7 @@ class IncompleteFactors:
         if shape != self._shape:
             self._analyse(first, column)
             self._shape = shape
-        value = _values(matrix, shape[1])
+        value = address(matrix.handle)
         self.singular = self._lib.ilu_factor(
             shape[0],
             *(self._int(a) for a in self._pattern),
@@ -127,15 +126,3 @@ def _aligned(size: int) -> npt.NDArray[np.float32]:
     raw = np.empty(4 * size + ALIGNMENT, dtype=np.uint8)
     skip = -raw.ctypes.data % ALIGNMENT
     return raw[skip : skip + 4 * size].view(np.float32)
-
-
-def _values(matrix: Any, blocks: int) -> int:  # noqa: ANN401
-    """Address of a ``seqbaij`` matrix's numbers, which petsc4py does not hand out."""
-    library = ctypes.CDLL(sys.modules["petsc4py.PETSc"].__file__)
-    at = ctypes.c_void_p()
-    fault = library.MatSeqBAIJGetArray(ctypes.c_void_p(matrix.handle), ctypes.byref(at))
-    address = at.value
-    if fault or not address:
-        raise RuntimeError(f"PETSc gives no access to a matrix of {blocks} blocks (error {fault})")
-    library.MatSeqBAIJRestoreArray(ctypes.c_void_p(matrix.handle), ctypes.byref(at))
-    return address

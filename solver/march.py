@@ -1,17 +1,10 @@
-r"""Time marching and averaging, where a jet has no steady state.
+"""Time marching and averaging, where a jet has no steady state.
 
-Second-order backward differences, convection by the extrapolated velocity (one linear solve a step),
-implicit outlets; the stabilisation parameters never see the time step. Sums of flows and the outlet
-lines are linear, so that the mean state satisfies them as its members do.
-
-Reference:
-    Bertoglio, Caiazzo & Fernandez (2013), SIAM J. Sci. Comput. 35, B551-B575,
-    https://doi.org/10.1137/120874412 (implicit coupling with 0D outlets).
+Sums of flows and the outlet lines are linear, so that the mean state satisfies them as its members do.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +12,7 @@ import numpy.typing as npt
 
 from solver.progress import Progress
 from solver.steady import SteadySolver
+from solver.stepper import Stepper
 
 Array = npt.NDArray[np.float64]
 STEPS_PER_FLOW_THROUGH = 60
@@ -26,9 +20,6 @@ SPIN_UP = 1.0
 """Flow-throughs marched beside those averaged; a quarter of all steps is not averaged."""
 MARCH_CFL = 20.0
 """Twice as much overstates the breakdown of a jet (decision 0011)."""
-LINEAR_TOLERANCE = 1e-5
-BREAKDOWN = 3.0
-"""A change of the state in one step, relative to the state, that ends the march."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,35 +57,24 @@ def march(
     system = driver.system
     duration = system.volume() / max(abs(float(system.functionals()[0][0])), 1e-12)
     dt = min(duration / STEPS_PER_FLOW_THROUGH, MARCH_CFL / system.fastest_rate())
-    system.start_marching(dt)
-    driver.stale = True
-    old, now = system.snapshot(), system.snapshot()
+    stepper = Stepper(driver, dt)
     total = max(8, min(max_steps, round((SPIN_UP + flow_throughs) * duration / dt)))
     skip = total // 4
-    mean, Q_mean = np.zeros_like(now[0]), 0.0
-    scale = max(system.distance(np.zeros_like(mean)), 1e-30)
+    mean, Q_mean = np.zeros_like(stepper.now[0]), 0.0
     told: list[tuple[Array, Array]] = []
     for step in range(1, total + 1):
-        system.remember(2.0 * now[0] - 0.5 * old[0])
-        system.restore((2.0 * now[0] - old[0], 2.0 * now[1] - old[1]))
-        system.apply_inlet()
-        system.linearise_about_state()
-        iterations = driver.correct(LINEAR_TOLERANCE)
-        change = system.distance(now[0])
-        if not (driver.solved and math.isfinite(change) and change < BREAKDOWN * scale):
-            system.restore(now)
-            system.stop_marching()
+        iterations = stepper.step()
+        if not stepper.good:
+            stepper.stop()
             return Average(step, dt, np.empty(0), np.empty(0), np.empty(0), False)
-        old, now = now, system.snapshot()
-        system.settle_pressures()
-        numbers = {"residual": change / scale, "time": step * dt, "linear_iterations": iterations}
+        numbers = {"residual": stepper.change, "time": step * dt, "linear_iterations": iterations}
         progress.step(system, "march", numbers)
         if step > skip:
-            mean, Q_mean = mean + now[0], Q_mean + now[1]
+            mean, Q_mean = mean + stepper.now[0], Q_mean + stepper.now[1]
             told.append(system.functionals())
     count = len(told)
     system.restore((mean / count, Q_mean / count))
-    system.stop_marching()
+    stepper.stop()
     flows, pressures = np.array([t[0] for t in told]), np.array([t[1] for t in told])
     drift = pressures[count // 2 :].mean(axis=0) - pressures[: count // 2].mean(axis=0)
     return Average(count, dt, flows.std(axis=0), pressures.std(axis=0), drift, True)

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from solver import boundary, tangent, terms
+from solver import boundary, terms
+from solver.blocks import Blocks, Strip
 from solver.coupling import LowRank
-from solver.engine import JIT_OPTIONS, MPI, dolfinx, ufl
+from solver.engine import JIT_OPTIONS, MPI, dolfinx
+from solver.equations import Equations
 from solver.hold import Hold
 from solver.io.mesh import FlowMesh
 from solver.problem import FlowProblem
@@ -19,7 +21,6 @@ from solver.spaces import Space, build
 
 Array = npt.NDArray[np.float64]
 Nodes = npt.NDArray[np.int32]
-QUADRATURE = {1: 2, 2: 4}
 
 
 class FlowSystem:
@@ -30,6 +31,7 @@ class FlowSystem:
         Q_in: Flow into the domain through the inlet.
         offset: What is added to the traction of each open patch so that the *mean pressure* over the
             patch, not the traction, follows its model (zero until `settle_pressures`).
+        free_flux: Flow out of each outlet as a functional of the owned unknowns, zero at fixed ones.
         hold: A force added to the equations for a while (`solver.detour`); None in the real problem.
     """
 
@@ -38,19 +40,20 @@ class FlowSystem:
         self.problem, self.mesh, self.scales = problem, mesh, scales
         self.comm = mesh.mesh.comm
         self.space: Space = build(mesh.mesh, element)
-        self.x = dolfinx.fem.Function(self.space.W)
-        self.advecting = dolfinx.fem.Function(self.space.W)
-        self.frozen = dolfinx.fem.Function(self.space.W)
+        self.equations = eq = Equations(problem, mesh, scales, self.space)
+        self.x, self.advecting, self.frozen = eq.x, eq.advecting, eq.frozen
+        self.nu, self.strength = eq.nu, eq.strength
+        self.newton, self.inverse_cfl = eq.newton, eq.inverse_cfl
+        self.compiled = eq.steady
         self._r = dolfinx.fem.Function(self.space.W)
         self.inlet = mesh.inlet
         self.prescribed = problem.inlet.prescribes_flow
-        self.nu = dolfinx.fem.Constant(mesh.mesh, 1.0 / scales.reynolds)
-        self.strength = dolfinx.fem.Constant(mesh.mesh, terms.CAPTURING)
         self.capturing = False
         self.time_step: float | None = None
-        self._build_forms()
         self.openings = boundary.openings(problem, mesh, scales, self.space)
         self.fixed = boundary.fixed(mesh, self.space)
+        self.free_flux = np.asfortranarray(self.openings.flux[:, 1:])
+        self.free_flux[self.fixed[self.fixed < self.space.owned]] = 0.0
         self.profile, self.Q_in = boundary.inlet_velocity(
             problem, mesh, scales, self.space, self.openings.flux[:, 0]
         )
@@ -58,105 +61,22 @@ class FlowSystem:
         self.offset = np.zeros(len(self.openings.names))
         self.hold: Hold | None = None
         self.apply_inlet()
-        kind = "baij" if self.space.equal_order else None
-        self.A = dolfinx.fem.petsc.create_matrix(self.J[0], kind)
+        self.A, self.blocks = self._matrix()
+        self.strip: Strip | None = None
         self.balance = boundary.balance(self.space)
         self.seconds = {"set-up": perf_counter() - start, "assemble": 0.0}
 
-    # -- forms ---------------------------------------------------------------------------------
-
-    def _dx(self) -> Any:  # noqa: ANN401
-        data = {"quadrature_degree": QUADRATURE[self.space.degree]}
-        return ufl.Measure("dx", domain=self.mesh.mesh, metadata=data)
-
-    def _fields(self, acceleration: Any = None) -> terms.Fields:  # noqa: ANN401
-        space, dx, ds = self.space, self._dx(), boundary.measure(self.mesh, self.space)
-        u, p = space.split(self.x)
-        v, q = space.split(ufl.TestFunction(space.W))
-        w, _ = space.split(self.advecting)
-        f, g = space.split(self.frozen)
-        outlets = boundary.tags(self.mesh, "outlet")
-        smooth = boundary.tags(self.mesh, "slip")
-        mesh = self.mesh.mesh
-        beta = dolfinx.fem.Constant(mesh, self.problem.backflow_beta)
-        rheology = self.problem.rheology
-        nu = self.nu * self.thinning() if rheology.varies else self.nu
-        return terms.Fields(
-            u,
-            p,
-            v,
-            q,
-            w,
-            f,
-            acceleration,
-            None,
-            nu,
-            beta,
-            space.degree,
-            dx,
-            ds(outlets),
-            g,
-            self.strength,
-            ds(smooth) if smooth else None,
-            rheology.varies,
-        )
+    # -- equations -----------------------------------------------------------------------------
 
     def thinning(self) -> Any:  # noqa: ANN401
-        """Viscosity of the state over the reference one, a UFL expression (a number where it does not vary)."""
-        if not self.problem.rheology.varies:
-            return 1.0
-        u, _ = self.space.split(self.x)
-        unit = self.scales.velocity / self.scales.length
-        return self.problem.rheology.ratio(unit * terms.shear_rate(u))
-
-    def _model(self, *more: terms.Term) -> tuple[terms.Term, ...]:
-        """Terms of the equations."""
-        model = terms.EQUAL_ORDER if self.space.equal_order else terms.TAYLOR_HOOD
-        if boundary.tags(self.mesh, "slip"):
-            model = (*model, terms.slip)
-        if self.problem.rheology.varies:
-            model = (*model, terms.transposed_stress)
-        return (*model, *more)
-
-    def _build_forms(self) -> None:
-        mesh = self.mesh.mesh
-        self.inverse_cfl = dolfinx.fem.Constant(mesh, 0.0)
-        self.newton = dolfinx.fem.Constant(mesh, 0.0)
-        self.steady = self.F, self.J = self._compile(self._model(), self._fields())
-
-    def _compile(
-        self, model: tuple[terms.Term, ...], fields: terms.Fields
-    ) -> tuple[Any, tuple[Any, ...]]:
-        """Compile the residual and its Jacobian, with a pseudo-time term; the Jacobian's first part is in the cells."""
-        F = dolfinx.fem.form(terms.residual(model, fields), jit_options=JIT_OPTIONS)
-        in_cells = tuple(term for term in model if term not in terms.ON_FACETS)
-        plain = set(in_cells) == set(terms.EQUAL_ORDER) - set(terms.ON_FACETS)
-        if not plain or self.problem.rheology.varies:
-            J = self._derivative(model, fields)
-            du, _ = self.space.split(ufl.TrialFunction(self.space.W))
-            J += self.inverse_cfl * terms.rate(fields) * ufl.inner(du, fields.v) * fields.dx
-            return F, (dolfinx.fem.form(J, jit_options=JIT_OPTIONS),)
-        functions = (self.x, self.advecting, self.frozen)
-        constants = (self.nu, self.newton, self.inverse_cfl)
-        degree = QUADRATURE[self.space.degree]
-        cells = tangent.form(self.space.W, functions, constants, degree)
-        facets = self._derivative(tuple(t for t in model if t in terms.ON_FACETS), fields)
-        return F, (cells, dolfinx.fem.form(facets, jit_options=JIT_OPTIONS))
-
-    def _derivative(self, model: tuple[terms.Term, ...], fields: terms.Fields) -> Any:  # noqa: ANN401
-        """Picard's derivative of some terms, and what makes it Newton's."""
-        F, trial = terms.residual(model, fields), ufl.TrialFunction(self.space.W)
-        J = ufl.derivative(F, self.x, trial)
-        J += self.newton * ufl.derivative(F, self.advecting, trial)
-        return J + self.newton * ufl.derivative(F, self.frozen, trial)
+        """Viscosity of the state over the reference one (`Equations.thinning`)."""
+        return self.equations.thinning()
 
     def capture(self, on: bool) -> None:
         """Add (or take out again) the viscosity that `terms.capturing` puts where the mesh is too coarse."""
-        self.F, self.J = self.steady
         self.capturing = on
         self.set_capture(terms.CAPTURING)
-        if on:
-            self.F, self.J = self._compile(self._model(terms.capturing), self._fields())
+        self.compiled = self.equations.capturing() if on else self.equations.steady
 
     def set_capture(self, strength: float) -> None:
         """Set the coefficient of `terms.capturing`."""
@@ -167,27 +87,26 @@ class FlowSystem:
     def start_marching(self, dt: float) -> None:
         """Add the acceleration ``(3/2 u - h) / dt``; see `remember` for ``h``."""
         self.time_step = dt
-        self.history = dolfinx.fem.Function(self.space.W)
-        u, _ = self.space.split(self.x)
-        h, _ = self.space.split(self.history)
-        rate = dolfinx.fem.Constant(self.mesh.mesh, 1.0 / dt)
-        fields = self._fields(rate * (1.5 * u - h))
-        self.F, self.J = self._compile(self._model(terms.inertia), fields)
+        self.equations.rate.value = 1.0 / dt
+        self.compiled = self.equations.marching()
 
     def remember(self, history: Array) -> None:
         """Set the history ``h`` of the time derivative (all local unknowns)."""
-        self.history.x.array[:] = history
+        self.equations.history.x.array[:] = history
 
     def stop_marching(self) -> None:
         """Go back to the steady equations."""
         self.time_step = None
-        self.F, self.J = self.steady
+        self.equations.rate.value = 0.0
+        self.compiled = self.equations.steady
 
     def fastest_rate(self) -> float:
         """Largest advection rate of any element at the present advecting velocity."""
         V0 = dolfinx.fem.functionspace(self.mesh.mesh, ("DG", 0))
         rate = dolfinx.fem.Expression(
-            terms.rate(self._fields()), V0.element.interpolation_points, jit_options=JIT_OPTIONS
+            terms.rate(self.equations.fields()),
+            V0.element.interpolation_points,
+            jit_options=JIT_OPTIONS,
         )
         values = dolfinx.fem.Function(V0)
         values.interpolate(rate)
@@ -195,7 +114,7 @@ class FlowSystem:
 
     def volume(self) -> float:
         """Dimensionless volume of the lumen."""
-        one = dolfinx.fem.Constant(self.mesh.mesh, 1.0) * self._dx()
+        one = dolfinx.fem.Constant(self.mesh.mesh, 1.0) * self.equations.dx
         local = dolfinx.fem.assemble_scalar(dolfinx.fem.form(one, jit_options=JIT_OPTIONS))
         return float(self.comm.allreduce(local))
 
@@ -281,11 +200,23 @@ class FlowSystem:
 
     # -- algebra -------------------------------------------------------------------------------
 
+    def _matrix(self) -> tuple[Any, Blocks | None]:
+        """A matrix with every entry there will be; its blocks, where there are any."""
+        form = self.equations.everywhere()
+        if not self.space.equal_order:
+            return dolfinx.fem.petsc.create_matrix(form), None
+        A = dolfinx.fem.petsc.create_matrix(form, "baij")
+        dolfinx.fem.petsc.assemble_matrix(A, form)
+        A.assemble()
+        return A, Blocks(A, self.space.W, self.fixed[self.fixed < self.space.owned])
+
     def reaction(self) -> Array:
         """Assemble the residual without tractions, fixed unknowns free (the owned part, good until the next call)."""
         r = self._r.x
         r.array[:] = 0.0
-        dolfinx.fem.assemble_vector(r.array, self.F)
+        dolfinx.fem.assemble_vector(r.array, self.compiled.residual)
+        if self.compiled.cells is not None:
+            self.compiled.cells.add_residual(r.array)
         r.scatter_reverse(dolfinx.la.InsertMode.add)
         return np.asarray(r.array[: self.space.owned])
 
@@ -313,43 +244,59 @@ class FlowSystem:
         start = perf_counter()
         self.inverse_cfl.value, self.newton.value = inverse_cfl, newton
         self.A.zeroEntries()
-        for form in self.J:
+        for form in self.compiled.jacobian:
             dolfinx.fem.petsc.assemble_matrix(self.A, form)
         self.A.assemble()
+        if self.blocks is not None and self.compiled.cells is not None:
+            self.blocks.add(self.compiled.cells)
         low_rank = self._low_rank()
-        first = self.A.getOwnershipRange()[0]
-        mine = self.fixed[self.fixed < self.space.owned]
-        self.A.zeroRowsColumns((mine + first).astype(np.int32), diag=1.0)
+        if self.blocks is not None:
+            self.blocks.fix()
+        else:
+            first = self.A.getOwnershipRange()[0]
+            mine = self.fixed[self.fixed < self.space.owned]
+            self.A.zeroRowsColumns((mine + first).astype(np.int32), diag=1.0)
         self.seconds["assemble"] += perf_counter() - start
         return low_rank
 
     def _low_rank(self) -> LowRank:
         """Outlet terms, and the border of a pressure inlet; needs ``A`` before rows are fixed."""
-        o, owned = self.openings, self.space.owned
-        mine = self.fixed[self.fixed < owned]
-        flux = o.flux[:, 1:].copy()
-        flux[mine] = 0.0
-        U, V = [flux * o.R[1:]], [flux]
-        if not self.prescribed:
-            w, out = self.A.createVecs()
-            w.array[:] = self.profile[:owned]
-            self.A.mult(w, out)
-            corner = w.dot(out)
-            column = out.array_r.copy()
-            self.A.multTranspose(w, out)
-            row = out.array_r.copy()
+        free, owned = self.free_flux, self.space.owned
+        count, more = free.shape[1], 0 if self.prescribed else 2
+        U, V = (np.zeros((owned, count + more), order="F") for _ in range(2))
+        V[:, :count] = free
+        np.multiply(free, self.openings.R[1:], out=U[:, :count])
+        if more:
+            column, row = self._times_profile()
+            corner = self.comm.allreduce(float(self.profile[:owned] @ column))
+            mine = self.fixed[self.fixed < owned]
             column[mine], row[mine] = 0.0, 0.0
-            unit = np.zeros(owned)
             if self.slot is not None:
-                unit[self.slot] = 1.0
+                U[self.slot, -1] = V[self.slot, -2] = 1.0
                 row[self.slot] = corner - 1.0
-            U.append(np.stack([column, unit], axis=1))
-            V.append(np.stack([unit, row], axis=1))
-            w.destroy()
-            out.destroy()
-        low = LowRank(self.comm, np.concatenate(U, axis=1), np.concatenate(V, axis=1))
+            U[:, -2], V[:, -1] = column, row
+        low = LowRank(self.comm, U, V)
         return low if self.hold is None else self.hold.join(low)
 
+    def _times_profile(self) -> tuple[Array, Array]:
+        """``A w`` and ``A^T w`` over the owned unknowns for the inlet's profile ``w``."""
+        w = self.profile[: self.space.owned]
+        if self.blocks is not None:
+            if self.strip is None:
+                self.strip = self.blocks.strip(w)
+            return self.blocks.multiply(self.strip), self.blocks.multiply_transposed(self.strip)
+        x, y = self.A.createVecs()
+        x.array[:] = w
+        self.A.mult(x, y)
+        ahead = y.array_r.copy()
+        self.A.multTranspose(x, y)
+        turned = y.array_r.copy()
+        x.destroy()
+        y.destroy()
+        return ahead, turned
+
     def destroy(self) -> None:
-        """Free the matrix (collective)."""
+        """Free the PETSc objects (collective)."""
+        if self.blocks is not None:
+            self.blocks.destroy()
         self.A.destroy()

@@ -1,0 +1,68 @@
+r"""Time steps of second order: one linear solve each, no limit on the step from convection, outlets implicit.
+
+$(\tfrac32 u^{n+1} - 2u^n + \tfrac12 u^{n-1})/\Delta t + (w\cdot\nabla)u^{n+1} + \dots = 0$ with the extrapolated
+velocity $w = 2u^n - u^{n-1}$; the stabilisation parameters take $w$ and never see the time step. Mean pressures are
+tied to the outlets' models with the viscous traction of the step before.
+
+Reference:
+    Bertoglio, Caiazzo & Fernandez (2013), SIAM J. Sci. Comput. 35, B551-B575,
+    https://doi.org/10.1137/120874412 (implicit coupling with 0D outlets).
+"""
+
+from __future__ import annotations
+
+import math
+
+from solver.steady import SteadySolver
+
+LINEAR_TOLERANCE = 1e-5
+"""Of a step's residual at the extrapolated state."""
+BREAKDOWN = 3.0
+"""A change of the state in one step, relative to the first state, that is none of a flow."""
+
+
+class Stepper:
+    """Marches the system of a solver in time from its present state, as if it had been there before.
+
+    Attributes:
+        change: Change of the state in the last step, relative to the first state.
+        good: Whether the last step is to be trusted: its linear solve met the tolerance, and nothing blew up.
+    """
+
+    def __init__(self, driver: SteadySolver, dt: float) -> None:
+        """Begin with a dimensionless time step."""
+        self.driver, self.system = driver, driver.system
+        self.system.start_marching(dt)
+        driver.stale = True
+        self.old, self.now = self.system.snapshot(), self.system.snapshot()
+        size = self.system.distance(0.0 * self.now[0])
+        self.scale = max(size, 1e-30)
+        self.change, self.good = 0.0, True
+
+    def step(self, inflow: float | None = None) -> int:
+        """Go on by a time step, which is undone where it is not `good`; return the linear iterations.
+
+        Args:
+            inflow: Dimensionless flow into the domain at the new time, where the inlet prescribes one that changes.
+        """
+        system, old, now = self.system, self.old, self.now
+        system.remember(2.0 * now[0] - 0.5 * old[0])
+        system.restore((2.0 * now[0] - old[0], 2.0 * now[1] - old[1]))
+        if inflow is not None:
+            system.Q_in = inflow
+        system.apply_inlet()
+        system.linearise_about_state()
+        iterations = self.driver.correct(LINEAR_TOLERANCE)
+        self.change = system.distance(now[0]) / self.scale
+        sane = math.isfinite(self.change) and self.change < BREAKDOWN
+        self.good = self.driver.solved and sane
+        if self.good:
+            self.old, self.now = now, system.snapshot()
+            system.settle_pressures()
+        else:
+            system.restore(now)
+        return iterations
+
+    def stop(self) -> None:
+        """Go back to the steady equations; the state stays."""
+        self.system.stop_marching()

@@ -1,0 +1,75 @@
+"""``mpiexec -n N python -m tests.solver.blocks_on_ranks MESH.json ELEMENT``: blocks in place against PETSc's way."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from solver.engine import MPI, dolfinx
+from solver.io import mesh as mesh_file
+from solver.problem import FlowProblem
+from solver.scales import choose
+from solver.system import FlowSystem
+
+
+def differences(path, element, comm=MPI.COMM_WORLD):
+    """Of the matrix, of ``A w`` and of ``A^T w``, relative; and the share of cells that go through PETSc."""
+    vessel, _ = mesh_file.read(path)
+    problem = FlowProblem.model_validate(
+        {
+            "mesh": str(path),
+            "element": element,
+            "rheology": {"kind": "newtonian", "viscosity": 3.5e-3},
+            "inlet": {"kind": "pressure", "p": 12_000.0},
+            "outlets": {patch.name: {"kind": "pressure", "p": 0.0} for patch in vessel.outlets},
+        }
+    )
+    scales = choose(problem, vessel.inlets[0].area, 0.03)
+    mesh = mesh_file.load(comm, path, scales.length)
+    system = FlowSystem(problem, mesh, scales, element)
+    x = system.x.x
+    node = system.space.W.dofmap.index_map.local_to_global(
+        np.arange(len(x.array) // 4, dtype=np.int32)
+    )
+    x.array[:] += np.sin(node[:, None] + np.arange(4.0)).ravel()
+    system.linearise_about_state()
+    low = system.jacobian(0.3, 1.0)
+
+    cells = system.equations.cells
+    assert cells is not None
+    wanted = system.A.duplicate()
+    wanted.zeroEntries()
+    for form in (cells.tangent(cells.cells), system.compiled.jacobian[-1]):
+        dolfinx.fem.petsc.assemble_matrix(wanted, form)
+    wanted.assemble()
+    owned = system.space.owned
+    held = system.fixed[system.fixed < owned]
+    w, product = wanted.createVecs()
+    w.array[:] = system.profile[:owned]
+    gaps = {}
+    for name, multiply, made in (
+        ("A w", wanted.mult, low.U[:, -2]),
+        ("A^T w", wanted.multTranspose, low.V[:, -1]),
+    ):
+        multiply(w, product)
+        product.array[held] = 0.0
+        size = product.norm()
+        difference = made - product.array_r
+        if system.slot is not None:
+            difference[system.slot] = 0.0
+        gaps[name] = float(np.sqrt(comm.allreduce(float(difference @ difference)))) / size
+    first = wanted.getOwnershipRange()[0]
+    wanted.zeroRowsColumns((held + first).astype(np.int32), diag=1.0)
+    size = wanted.norm()
+    wanted.axpy(-1.0, system.A)
+    gaps["A"] = wanted.norm() / size
+    edge = comm.allreduce(len(cells.edge)) / comm.allreduce(len(cells.cells))
+    system.destroy()
+    return gaps, edge
+
+
+if __name__ == "__main__":
+    told = differences(Path(sys.argv[1]), sys.argv[2])
+    if MPI.COMM_WORLD.rank == 0:
+        sys.stdout.write(json.dumps(told))
