@@ -2,7 +2,9 @@ r"""Linear elements as the coarse space of quadratic ones: what incomplete facto
 
 Quadratic elements contain the linear ones on the same tetrahedra, so that prolongation is exact: a vertex keeps its
 value, the middle of an edge has the mean of its ends. The coarse operator is the linear elements' own Jacobian at
-the fine state; a vessel's cross-sections are small separators, so that its sparse factors stay cheap.
+the fine state. Where it is small its exact factors are used; else its incomplete ones after its own coarse level
+(`solver.sections`), once: three levels. Why: docs/decisions/0014-linear-elements-as-the-coarse-level.md and
+0019-three-levels.md.
 
 Reference:
     Helenbrook & Atkins (2006), AIAA Journal 44, 566-575, https://doi.org/10.2514/1.15497 (linear elements as the
@@ -17,31 +19,42 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_array
 
-from solver.engine import PETSc, dolfinx
+from solver.engine import dolfinx
+from solver.factors import TwoLevel, exact, incomplete, renew
+from solver.sections import SectionLevel, Sections
 from solver.spaces import EDGES
 from solver.system import FlowSystem
 
 Array = npt.NDArray[np.float64]
 
 
-def exact_factors(A: Any) -> Any:  # noqa: ANN401
-    """Sparse exact factors of a matrix, made when first applied."""
-    factors = PETSc.PC().create(A.comm)
-    factors.setOperators(A, A)
-    factors.setType("lu")
-    factors.setFactorSolverType("mumps")
-    return factors
+EXACT_UNKNOWNS = 20_000
+"""Linear elements with more have incomplete factors and sections, which take less time and memory from there on."""
 
 
 class CoarseLevel:
-    """The correction ``y = P A_c^-1 P^T x`` of a fine system by a coarse one on the same mesh."""
+    """The correction ``y = P B P^T x`` of a fine system by a coarse one on the same mesh, ``B`` about its inverse.
 
-    def __init__(self, fine: FlowSystem, coarse: FlowSystem) -> None:
+    Attributes:
+        low_rank: Low-rank terms of the coarse system where it was last factorised.
+    """
+
+    def __init__(
+        self, fine: FlowSystem, coarse: FlowSystem, sections: Sections | None = None
+    ) -> None:
+        """Connect the systems (collective); ``sections`` are the coarse one's, if they have been cut."""
         self.fine, self.coarse = fine, coarse
         self._connect()
         self.values = dolfinx.fem.Function(coarse.space.W)
         self.b, self.x = coarse.A.createVecs()
-        self.factors = exact_factors(coarse.A)
+        self.level: SectionLevel | None = None
+        self.two: TwoLevel | None = None
+        if coarse.space.dofs <= EXACT_UNKNOWNS:
+            self.inner = self.factors = exact(coarse.A)
+        else:
+            self.level = SectionLevel(coarse, sections)
+            self.inner = incomplete(coarse.A)
+            self.factors = self.two = TwoLevel(coarse.A, self.level, self.inner)
 
     def _connect(self) -> None:
         """Prolongation of nodes (owned fine ones from all local coarse ones), and the fine node of each vertex."""
@@ -70,8 +83,10 @@ class CoarseLevel:
         self.coarse.mimic(self.fine, self.vertex)
         inverse_cfl, newton = float(self.fine.inverse_cfl.value), float(self.fine.newton.value)
         self.low_rank = self.coarse.jacobian(inverse_cfl, newton)
-        self.factors.setOperators(self.coarse.A, self.coarse.A)
-        self.factors.setUp()
+        renew(self.inner, self.coarse.A)
+        if self.level is not None:
+            self.level.follow(self.coarse.x.x.array[: self.coarse.space.owned])
+            self.level.factor()
 
     def correct(self, x: Any, y: Any, *, transposed: bool = False) -> None:  # noqa: ANN401
         """Put the correction of a fine residual ``x`` (or its transpose's) into ``y`` (PETSc vectors)."""
@@ -96,5 +111,6 @@ class CoarseLevel:
 
     def destroy(self) -> None:
         """Free the PETSc objects (collective); the coarse system is the caller's."""
-        for thing in (self.factors, self.b, self.x):
-            thing.destroy()
+        for thing in (self.two, self.inner, self.level, self.b, self.x):
+            if thing is not None:
+                thing.destroy()

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from solver import terms
-from solver.coarse import CoarseLevel
+from solver.coarse import EXACT_UNKNOWNS, CoarseLevel
 from solver.continuation import continue_in_viscosity, wean
 from solver.engine import dolfinx
 from solver.follow import CORRECTOR_TOLERANCE, Knob, follow
@@ -22,7 +22,7 @@ from solver.march import Average, march
 from solver.problem import FlowProblem
 from solver.progress import Progress
 from solver.scales import Scales
-from solver.sections import SectionLevel
+from solver.sections import SectionLevel, Sections, cut
 from solver.steady import Goal, Outcome, SteadySolver
 from solver.system import FlowSystem
 
@@ -34,8 +34,6 @@ THICK = 3.0
 """Viscosity factor at which linear elements hand over to quadratic ones."""
 COARSE_TOLERANCE, COARSE_STEPS = 2e-2, 25
 """How good the linear elements' states need to be, and how many steps they may take in all."""
-DIRECT_UNKNOWNS = 20_000
-"""Linear elements with more have incomplete factors and sections, which take less time and memory from there on."""
 FEW_STEPS, THICK_CFL, THICK_STEPS = 12, 50.0, 30
 
 
@@ -85,6 +83,8 @@ class Search:
         scales: The scales.
         progress: Where steps are told.
         saved: A restart state, if any.
+        seconds: Wall time by kind of work.
+        sections: Those of the linear elements, once cut.
         begin: Puts given fields into a system's state and returns the factor on the viscosity they solve; None without.
     """
 
@@ -95,6 +95,7 @@ class Search:
     saved: dict[str, Any] | None
     begin: Callable[[FlowSystem], float] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    sections: Sections | None = None
 
     def run(self) -> Found:
         """Find the steady state; march in time where there is none."""
@@ -122,7 +123,7 @@ class Search:
 
     def _solver(self, system: FlowSystem, coarse: FlowSystem | None = None) -> SteadySolver:
         options = self.problem.steady
-        small = system.space.degree == 1 and system.space.dofs <= DIRECT_UNKNOWNS
+        small = system.space.degree == 1 and system.space.dofs <= EXACT_UNKNOWNS
         direct = small or not system.space.equal_order
         linear = LinearOptions(
             direct=direct,
@@ -131,7 +132,12 @@ class Search:
         )
         level: CoarseLevel | SectionLevel | None = None
         if not direct:
-            level = SectionLevel(system) if coarse is None else CoarseLevel(system, coarse)
+            if (coarse or system).space.dofs > EXACT_UNKNOWNS:
+                self.sections = self.sections or cut(coarse or system)
+            if coarse is None:
+                level = SectionLevel(system, self.sections)
+            else:
+                level = CoarseLevel(system, coarse, self.sections)
         return SteadySolver(system, linear, self.progress, level)
 
     def _goal(self, reference: float) -> Goal:

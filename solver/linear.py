@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 from time import perf_counter
@@ -11,10 +10,8 @@ from typing import Any
 from solver.coarse import CoarseLevel
 from solver.coupling import Emphasis, LowRank, LowRankOperator, WoodburyPreconditioner
 from solver.engine import PETSc
+from solver.factors import TwoLevel, exact, incomplete, renew
 from solver.sections import SectionLevel
-
-_COUNT = itertools.count()
-FACTORS = "solver.ilu.IncompleteFactors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +29,6 @@ class LinearOptions:
     rtol: float = 1e-3
     max_iterations: int = 400
     restart: int = 120
-
-
-class TwoLevel:
-    """Coarse correction, then incomplete factors on what is left: ``y = z + F (x - M z)``, ``z = C x``."""
-
-    def __init__(self, M: Any, coarse: CoarseLevel | SectionLevel, fine: Any) -> None:  # noqa: ANN401
-        self.M, self.coarse, self.fine = M, coarse, fine
-        self.left, self.step = M.createVecs()
-
-    def apply(self, x: Any, y: Any) -> None:  # noqa: ANN401
-        """Apply to a PETSc vector."""
-        self.coarse.correct(x, y)
-        self.M.mult(y, self.left)
-        self.left.aypx(-1.0, x)
-        self.fine.apply(self.left, self.step)
-        y.axpy(1.0, self.step)
-
-    def applyTranspose(self, x: Any, y: Any) -> None:  # noqa: ANN401, N802 - as PETSc's
-        """Apply the transpose: ``y = z + C^T (x - M^T z)``, ``z = F^T x``."""
-        self.fine.applyTranspose(x, y)
-        self.M.multTranspose(y, self.left)
-        self.left.aypx(-1.0, x)
-        self.coarse.correct(self.left, self.step, transposed=True)
-        y.axpy(1.0, self.step)
 
 
 class Turned:
@@ -86,10 +59,9 @@ class LinearSolver:
     ) -> None:
         self.M, self.low_rank, self.options = M, low_rank, options
         self.seconds = {"factor": 0.0, "solve": 0.0}
-        self.prefix = f"flow{next(_COUNT)}_"
-        self.inner, self.coarse = self._inner(), coarse
-        inner = self.inner if coarse is None else TwoLevel(M, coarse, self.inner)
-        self.preconditioner = inner
+        self.inner, self.coarse = (exact if options.direct else incomplete)(M), coarse
+        self.two = None if coarse is None else TwoLevel(M, coarse, self.inner)
+        self.preconditioner = inner = self.two or self.inner
         self.operator = PETSc.Mat().createPython(M.getSizes(), comm=M.comm)
         self.emphasis = emphasis
         self.context = LowRankOperator(M, low_rank, emphasis)
@@ -108,25 +80,6 @@ class LinearSolver:
         self.rhs, self.work = M.createVecs()
         self.corrected = False
 
-    def _inner(self) -> Any:  # noqa: ANN401
-        pc = PETSc.PC().create(self.M.comm)
-        pc.setOptionsPrefix(self.prefix)
-        pc.setOperators(self.M, self.M)
-        options = PETSc.Options()
-        if self.options.direct:
-            pc.setType("lu")
-            pc.setFactorSolverType("mumps")
-        elif self.M.comm.size == 1:
-            pc.setType("python")
-            options[f"{self.prefix}pc_python_type"] = FACTORS
-        else:
-            pc.setType("asm")
-            options[f"{self.prefix}pc_asm_overlap"] = 1
-            options[f"{self.prefix}sub_pc_type"] = "python"
-            options[f"{self.prefix}sub_pc_python_type"] = FACTORS
-        pc.setFromOptions()
-        return pc
-
     def factor(self) -> None:
         """Factorise the present matrix.
 
@@ -134,10 +87,7 @@ class LinearSolver:
         costs an application for each term: it is as good for the real jet as for a thick fluid (decision 0016).
         """
         start = perf_counter()
-        self.inner.setReusePreconditioner(False)
-        self.inner.setOperators(self.M, self.M)
-        self.inner.setUp()
-        self.inner.setReusePreconditioner(True)
+        renew(self.inner, self.M)
         if self.coarse is not None:
             self.coarse.factor()
         self.seconds["factor"] += perf_counter() - start
@@ -211,6 +161,14 @@ class LinearSolver:
 
     def destroy(self) -> None:
         """Free the PETSc objects (collective)."""
-        for thing in (self.ksp, self.operator, self.inner, self.rhs, self.work, self.coarse):
+        for thing in (
+            self.ksp,
+            self.operator,
+            self.two,
+            self.inner,
+            self.rhs,
+            self.work,
+            self.coarse,
+        ):
             if thing is not None:
                 thing.destroy()

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from solver.coarse import CoarseLevel, exact_factors
+from solver.coarse import CoarseLevel
 from solver.coupling import LowRank
 from solver.engine import JIT_OPTIONS, dolfinx, ufl
-from solver.sections import SectionLevel
+from solver.factors import exact
 from solver.steady import SteadySolver
 from solver.system import FlowSystem
 
@@ -115,17 +115,15 @@ def slow_modes(driver: SteadySolver, count: int) -> Modes:
     system, level = driver.system, driver.linear.coarse
     driver.refactor()
     if isinstance(level, CoarseLevel):
-        where, factors, low = level.coarse, level.factors, level.low_rank
-    elif level is None:
-        where, factors, low = system, driver.linear.inner, driver.linear.low_rank
+        where, low = level.coarse, level.low_rank
     else:
-        where, factors, low = system, exact_factors(system.A), driver.linear.low_rank
+        where, low = system, driver.linear.low_rank
+    factors = exact(where.A)
     inverse, mass = Inverse(where, factors, low), Mass(where)
     right = _subspace(inverse, mass, count, transposed=False)
     left = _subspace(inverse, mass, count, transposed=True)
     inverse.destroy()
-    if isinstance(level, SectionLevel):
-        factors.destroy()
+    factors.destroy()
     k = min(right.shape[1], left.shape[1])
     right, left = right[:, :k], left[:, :k]
     if isinstance(level, CoarseLevel) and k > 0:

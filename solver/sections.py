@@ -130,8 +130,9 @@ def _coloured(conflicts: csr_array) -> Indices:
 class SectionLevel:
     """The correction ``y = Z (Z^T A Z)^-1 Z^T x`` of a system of linear elements by its sections."""
 
-    def __init__(self, system: FlowSystem) -> None:
-        self.system, self.sections = system, cut(system)
+    def __init__(self, system: FlowSystem, sections: Sections | None = None) -> None:
+        """Cut the vessel (collective), if that has not been done."""
+        self.system, self.sections = system, sections or cut(system)
         self.ready = self.regular = False  # a flow to follow; factors
         self.z, self.Az = system.A.createVecs()
 
