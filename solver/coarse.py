@@ -2,8 +2,8 @@ r"""Linear elements as the coarse space of quadratic ones: what incomplete facto
 
 Quadratic elements contain the linear ones on the same tetrahedra, so that prolongation is exact: a vertex keeps its
 value, the middle of an edge has the mean of its ends. The coarse operator is the linear elements' own Jacobian at
-the fine state. Where it is small its exact factors are used; else its incomplete ones after its own coarse level
-(`solver.sections`), once: three levels. Why: docs/decisions/0014-linear-elements-as-the-coarse-level.md and
+the fine state. Where it is small its exact factors are used; else a few iterations with its incomplete ones after its
+own coarse level (`solver.sections`): three levels. Why: docs/decisions/0014-linear-elements-as-the-coarse-level.md and
 0019-three-levels.md.
 
 Reference:
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 
 from solver.engine import dolfinx
-from solver.factors import TwoLevel, exact, incomplete, renew
+from solver.factors import FewIterations, TwoLevel, exact, incomplete, renew
 from solver.sections import SectionLevel, Sections
 from solver.spaces import EDGES
 from solver.system import FlowSystem
@@ -30,6 +30,8 @@ Array = npt.NDArray[np.float64]
 
 EXACT_UNKNOWNS = 20_000
 """Linear elements with more have incomplete factors and sections, which take less time and memory from there on."""
+ITERATIONS, REDUCTION = 4, 0.3
+"""Of the coarse solve without exact factors: most iterations, and the reduction of the residual that ends them."""
 
 
 class CoarseLevel:
@@ -49,12 +51,14 @@ class CoarseLevel:
         self.b, self.x = coarse.A.createVecs()
         self.level: SectionLevel | None = None
         self.two: TwoLevel | None = None
+        self.few: FewIterations | None = None
         if coarse.space.dofs <= EXACT_UNKNOWNS:
             self.inner = self.factors = exact(coarse.A)
         else:
             self.level = SectionLevel(coarse, sections)
             self.inner = incomplete(coarse.A)
-            self.factors = self.two = TwoLevel(coarse.A, self.level, self.inner)
+            self.two = TwoLevel(coarse.A, self.level, self.inner)
+            self.factors = self.few = FewIterations(coarse.A, self.two, ITERATIONS, REDUCTION)
 
     def _connect(self) -> None:
         """Prolongation of nodes (owned fine ones from all local coarse ones), and the fine node of each vertex."""
@@ -111,6 +115,6 @@ class CoarseLevel:
 
     def destroy(self) -> None:
         """Free the PETSc objects (collective); the coarse system is the caller's."""
-        for thing in (self.two, self.inner, self.level, self.b, self.x):
+        for thing in (self.few, self.two, self.inner, self.level, self.b, self.x):
             if thing is not None:
                 thing.destroy()

@@ -80,3 +80,40 @@ class TwoLevel:
         """Free the work vectors (collective); matrix, level and factors are the caller's."""
         self.left.destroy()
         self.step.destroy()
+
+
+class FewIterations:
+    """A few iterations of a flexible Krylov method in place of a preconditioner's single application."""
+
+    def __init__(self, M: Any, preconditioner: Any, most: int, rtol: float) -> None:  # noqa: ANN401
+        """Take at most so many iterations, fewer where the residual falls by ``rtol`` before."""
+        self.preconditioner = preconditioner
+        self.ksp = PETSc.KSP().create(M.comm)
+        self.ksp.setOperators(M)
+        self.ksp.setType("fgmres")
+        self.ksp.setPCSide(PETSc.PC.Side.RIGHT)
+        self.ksp.setTolerances(rtol=rtol, atol=1e-300, max_it=most)
+        self.ksp.getPC().setType("python")
+        self.ksp.getPC().setPythonContext(_Applied(preconditioner))
+
+    def apply(self, x: Any, y: Any) -> None:  # noqa: ANN401
+        """Apply to a PETSc vector."""
+        self.ksp.solve(x, y)
+
+    def applyTranspose(self, x: Any, y: Any) -> None:  # noqa: ANN401, N802 - as PETSc's
+        """Apply the preconditioner's transpose, once."""
+        self.preconditioner.applyTranspose(x, y)
+
+    def destroy(self) -> None:
+        """Free the Krylov method (collective)."""
+        self.ksp.destroy()
+
+
+class _Applied:
+    """A preconditioner as PETSc calls it."""
+
+    def __init__(self, preconditioner: Any) -> None:  # noqa: ANN401
+        self.preconditioner = preconditioner
+
+    def apply(self, _: Any, x: Any, y: Any) -> None:  # noqa: ANN401
+        self.preconditioner.apply(x, y)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from solver import coarse as coarse_module
 from solver.coarse import CoarseLevel
 from solver.engine import MPI
 from solver.io import mesh as mesh_file
@@ -67,7 +68,14 @@ def test_linear_functions_are_carried_exactly(systems):
     level.destroy()
 
 
-def test_a_coarse_level_saves_most_iterations_and_changes_nothing(systems):
+@pytest.fixture
+def three_levels(monkeypatch):
+    """Incomplete factors and sections on the coarse level, however small it is."""
+    monkeypatch.setattr(coarse_module, "EXACT_UNKNOWNS", 0)
+
+
+def _compared(systems):
+    """Iterations without and with the coarse level; the solutions' difference, relative."""
     fine, coarse = systems
     solutions, counts = [], []
     for second in (None, coarse):
@@ -79,9 +87,36 @@ def test_a_coarse_level_saves_most_iterations_and_changes_nothing(systems):
         counts.append(iterations)
         solutions.append(x.array.copy())
         solver.destroy()
-    assert counts[1] < 0.6 * counts[0]
-    size = np.linalg.norm(solutions[0])
-    assert np.linalg.norm(solutions[1] - solutions[0]) < 1e-4 * size
+    return counts, np.linalg.norm(solutions[1] - solutions[0]) / np.linalg.norm(solutions[0])
+
+
+def test_a_coarse_level_saves_most_iterations_and_changes_nothing(systems):
+    (without, having), apart = _compared(systems)
+    assert having < 0.6 * without
+    assert apart < 1e-4
+
+
+def test_three_levels_do_nearly_as_well(systems, three_levels):
+    (without, having), apart = _compared(systems)
+    assert having < 0.7 * without
+    assert apart < 1e-4
+
+
+def test_three_levels_turned_around(systems, three_levels):
+    """One transposed application is the transpose: ``v . C x = C^T v . x``."""
+    fine, coarse = systems
+    fine.linearise_about_state()
+    level = CoarseLevel(fine, coarse)
+    fine.jacobian(0.0, 1.0)
+    level.factor()
+    level.factors = level.two
+    x, y = fine.A.createVecs()
+    v, w = fine.A.createVecs()
+    x.array[:], v.array[:] = np.random.default_rng(5).normal(size=(2, x.array.size))
+    level.correct(x, y)
+    level.correct(v, w, transposed=True)
+    assert v.dot(y) == pytest.approx(w.dot(x), rel=1e-4)  # factors in single precision
+    level.destroy()
 
 
 def test_equations_are_copied(systems):
