@@ -30,8 +30,6 @@ void blocks_multiply(int count, const int *place, const int *row, const int *col
                      const double *x, double *y);
 void blocks_fix(int count, const int *place, const uint8_t *kind, double *value);
 """
-
-
 BLOCK = 4
 
 
@@ -85,15 +83,14 @@ class Blocks:
         far: One of the others that this rank's rows meet.
     """
 
-    def __init__(self, A: Any, space: Any, fixed: Indices) -> None:  # noqa: ANN401
+    def __init__(self, A: Any, fixed: Indices) -> None:  # noqa: ANN401
         """Find the blocks (collective).
 
         Args:
             A: Matrix, with all the entries it will ever have.
-            space: The blocked space.
             fixed: Owned velocity unknowns without freedom; all three at a node.
         """
-        self.A, self.space = A, space
+        self.A = A
         self.parts, columns = _parts(A)
         module = native.load(MPI.COMM_SELF, "blocks", DECLARATIONS, SOURCE.read_text())
         self._lib, self._ffi = module.lib, module.ffi

@@ -75,8 +75,10 @@ def cut(system: FlowSystem) -> Sections:
 
 def _cut(cells: Indices, points: Array, start: Indices) -> Sections:
     n = len(points)
-    pairs = np.concatenate([cells[:, [a, b]] for a in range(4) for b in range(a)])
-    pairs = np.unique(np.sort(pairs, axis=1), axis=0)
+    low, high = np.sort([cells[:, [a, b]] for a in range(4) for b in range(a)], axis=2).T
+    ends = np.ones(low.size, dtype=bool), (low.ravel(), high.ravel())
+    met = coo_array(ends, shape=(n, n)).tocsr()  # each edge once
+    pairs = np.stack(met.nonzero(), axis=1).astype(np.int64)
     length = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
     edges = coo_array((length, (pairs[:, 0], pairs[:, 1])), shape=(n, n)).tocsr()
     away = dijkstra(edges, directed=False, indices=start, min_only=True)

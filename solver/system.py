@@ -208,7 +208,7 @@ class FlowSystem:
         A = dolfinx.fem.petsc.create_matrix(form, "baij")
         dolfinx.fem.petsc.assemble_matrix(A, form)
         A.assemble()
-        return A, Blocks(A, self.space.W, self.fixed[self.fixed < self.space.owned])
+        return A, Blocks(A, self.fixed[self.fixed < self.space.owned])
 
     def reaction(self) -> Array:
         """Assemble the residual without tractions, fixed unknowns free (the owned part, good until the next call)."""
