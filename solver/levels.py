@@ -83,9 +83,9 @@ class Search:
         scales: The scales.
         progress: Where steps are told.
         saved: A restart state, if any.
+        begin: Puts given fields into a system's state and returns the factor on the viscosity they solve; None without.
         seconds: Wall time by kind of work.
         sections: Those of the linear elements, once cut.
-        begin: Puts given fields into a system's state and returns the factor on the viscosity they solve; None without.
     """
 
     problem: FlowProblem
