@@ -78,9 +78,6 @@ class CoarseLevel:
         for i in range(4):
             at = coarse.velocity[corners[:, i], 0] // 4
             self.vertex[at] = fine.velocity[cells[:, i], 0] // 4
-        fixed = self.fine.fixed
-        self.fixed = fixed[fixed < fine.owned]
-        self.coarse_fixed = self.coarse.fixed[self.coarse.fixed < coarse.owned]
 
     def factor(self) -> None:
         """Assemble the coarse Jacobian where the fine one is, and factorise it."""
@@ -95,11 +92,11 @@ class CoarseLevel:
     def correct(self, x: Any, y: Any, *, transposed: bool = False) -> None:  # noqa: ANN401
         """Put the correction of a fine residual ``x`` (or its transpose's) into ``y`` (PETSc vectors)."""
         take, local = np.array(x.array_r), self.values.x
-        take[self.fixed] = 0.0
+        take[self.fine.held] = 0.0
         local.array[:] = (self.PT @ take.reshape(-1, 4)).ravel()
         local.scatter_reverse(dolfinx.la.InsertMode.add)
         self.b.array[:] = local.array[: self.coarse.space.owned]
-        self.b.array[self.coarse_fixed] = 0.0
+        self.b.array[self.coarse.held] = 0.0
         apply = self.factors.applyTranspose if transposed else self.factors.apply
         apply(self.b, self.x)
         y.array[:] = self.prolong(self.x.array_r)
@@ -110,7 +107,7 @@ class CoarseLevel:
         local.array[: self.coarse.space.owned] = values
         local.scatter_forward()
         give = (self.P @ local.array.reshape(-1, 4)).ravel()
-        give[self.fixed] = 0.0
+        give[self.fine.held] = 0.0
         return np.asarray(give)
 
     def destroy(self) -> None:

@@ -88,7 +88,7 @@ class Mass:
         v, _ = self.space.split(ufl.TestFunction(self.space.W))
         dx = ufl.Measure("dx", metadata={"quadrature_degree": 2 * self.space.degree})
         self.form = dolfinx.fem.form(ufl.inner(u, v) * dx, jit_options=JIT_OPTIONS)
-        self.fixed = system.fixed[system.fixed < self.space.owned]
+        self.fixed = system.held
         self.out = dolfinx.fem.Function(self.space.W)
 
     def __call__(self, values: Array) -> Array:

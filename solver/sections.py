@@ -159,7 +159,7 @@ class SectionLevel:
                 values.append(weight[:, k] * flow[:, c] / max(largest, 1e-300))
         data = np.concatenate(values), (np.concatenate(places), np.concatenate(columns))
         free = np.ones(space.owned)
-        free[system.fixed[system.fixed < space.owned]] = 0.0
+        free[system.held] = 0.0
         Z = coo_array(data, shape=(space.owned, 2 * count)).tocsr()
         self.Z = csr_array(Z.multiply(free[:, None]))
         self.Z.eliminate_zeros()

@@ -31,6 +31,8 @@ class FlowSystem:
         Q_in: Flow into the domain through the inlet.
         offset: What is added to the traction of each open patch so that the *mean pressure* over the
             patch, not the traction, follows its model (zero until `settle_pressures`).
+        fixed: Velocity unknowns without freedom, ghosts too.
+        held: Those that this rank owns.
         free_flux: Flow out of each outlet as a functional of the owned unknowns, zero at fixed ones.
         hold: A force added to the equations for a while (`solver.detour`); None in the real problem.
     """
@@ -52,8 +54,9 @@ class FlowSystem:
         self.time_step: float | None = None
         self.openings = boundary.openings(problem, mesh, scales, self.space)
         self.fixed = boundary.fixed(mesh, self.space)
+        self.held = self.fixed[self.fixed < self.space.owned]
         self.free_flux = np.asfortranarray(self.openings.flux[:, 1:])
-        self.free_flux[self.fixed[self.fixed < self.space.owned]] = 0.0
+        self.free_flux[self.held] = 0.0
         self.profile, self.Q_in = boundary.inlet_velocity(
             problem, mesh, scales, self.space, self.openings.flux[:, 0]
         )
@@ -208,7 +211,7 @@ class FlowSystem:
         A = dolfinx.fem.petsc.create_matrix(form, "baij")
         dolfinx.fem.petsc.assemble_matrix(A, form)
         A.assemble()
-        return A, Blocks(A, self.fixed[self.fixed < self.space.owned])
+        return A, Blocks(A, self.held)
 
     def reaction(self) -> Array:
         """Assemble the residual without tractions, fixed unknowns free (the owned part, good until the next call)."""
@@ -229,8 +232,7 @@ class FlowSystem:
         owned += o.flux[:, 1:] @ traction[1:]
         if not self.prescribed:
             work = self.comm.allreduce(float(self.profile[: owned.size] @ owned))
-        mine = self.fixed[self.fixed < owned.size]
-        owned[mine] = 0.0
+        owned[self.held] = 0.0
         if self.slot is not None:
             owned[self.slot] = work - traction[0]
         if self.hold is not None:
@@ -254,8 +256,7 @@ class FlowSystem:
             self.blocks.fix()
         else:
             first = self.A.getOwnershipRange()[0]
-            mine = self.fixed[self.fixed < self.space.owned]
-            self.A.zeroRowsColumns((mine + first).astype(np.int32), diag=1.0)
+            self.A.zeroRowsColumns((self.held + first).astype(np.int32), diag=1.0)
         self.seconds["assemble"] += perf_counter() - start
         return low_rank
 
@@ -269,8 +270,7 @@ class FlowSystem:
         if more:
             column, row = self._times_profile()
             corner = self.comm.allreduce(float(self.profile[:owned] @ column))
-            mine = self.fixed[self.fixed < owned]
-            column[mine], row[mine] = 0.0, 0.0
+            column[self.held], row[self.held] = 0.0, 0.0
             if self.slot is not None:
                 U[self.slot, -1] = V[self.slot, -2] = 1.0
                 row[self.slot] = corner - 1.0

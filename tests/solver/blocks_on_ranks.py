@@ -44,7 +44,7 @@ def differences(path, element, comm=MPI.COMM_WORLD):
         dolfinx.fem.petsc.assemble_matrix(wanted, form)
     wanted.assemble()
     owned = system.space.owned
-    held = system.fixed[system.fixed < owned]
+    held = system.held
     w, product = wanted.createVecs()
     w.array[:] = system.profile[:owned]
     gaps = {}
