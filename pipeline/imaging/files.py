@@ -1,12 +1,7 @@
-"""Images in space: read a label map (NIfTI, NRRD, MHA) into a Volume.
-
-One frame everywhere in ffr3d: millimetres in the patient's axes **LPS** (x to the left, y posterior, z superior), as
-in DICOM, ITK, NRRD, and surfaces saved by 3D Slicer. NIfTI's RAS affines are turned on reading and writing.
-"""
+"""Images in one file: NIfTI, NRRD, MetaImage; read into a Volume, with every fault told; NIfTI written."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,39 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from meshing.errors import InputError
+from pipeline.imaging.checks import check
+from pipeline.imaging.volume import Volume
 
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _NIFTI = (".nii", ".nii.gz")
 _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
-_REMEDY = (
-    "give a 3D label map in NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd)"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Volume:
-    """A 3D image.
-
-    Attributes:
-        array: Voxel values, ``(nx, ny, nz)``; the first axis is x of the file.
-        affine: Index (i, j, k, 1) of a voxel centre -> LPS [mm], ``(4, 4)``; oblique and flipped axes allowed.
-    """
-
-    array: npt.NDArray[Any]
-    affine: npt.NDArray[np.float64]
-
-    @property
-    def spacing_mm(self) -> npt.NDArray[np.float64]:
-        """Voxel edge lengths [mm], ``(3,)``."""
-        return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
-
-    def to_world(self, index: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Indices ``(n, 3)``, may be fractional -> LPS [mm] ``(n, 3)``."""
-        return np.asarray(index @ self.affine[:3, :3].T + self.affine[:3, 3])
-
-    def to_index(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """LPS [mm] ``(n, 3)`` -> fractional indices ``(n, 3)``."""
-        return np.asarray((points - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T)
+_REMEDY = "give a 3D image in NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd)"
 
 
 def read_label_map(path: Path, label: int | None = None) -> Volume:
@@ -86,7 +55,7 @@ def read_volume(path: Path) -> Volume:
     name = path.name.lower()
     if not path.is_file():
         raise InputError(
-            file=path, wanted="a label map", got="no such file", remedy="check input.path"
+            file=path, wanted="an image", got="no such file", remedy="check input.path"
         )
     if name.endswith(_NIFTI):
         volume = _read_nifti(path)
@@ -96,7 +65,7 @@ def read_volume(path: Path) -> Volume:
         raise InputError(
             file=path, wanted="an image", got=f"a file called *{path.suffix}", remedy=_REMEDY
         )
-    _check(path, volume)
+    check(path, volume)
     return volume
 
 
@@ -126,7 +95,7 @@ def _read_itk(path: Path) -> Volume:
             file=path,
             wanted="one value a voxel",
             got=f"{image.GetNumberOfComponentsPerPixel()}",
-            remedy="save the labels as a plain label map, not as colours or layers",
+            remedy="save one plain value a voxel, not colours or layers",
         )
     array = _three_d(path, SimpleITK.GetArrayFromImage(image).transpose())
     affine = np.eye(4)
@@ -156,41 +125,9 @@ def _three_d(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
             file=path,
             wanted="a 3D image of at least 2 voxels along each axis",
             got=f"shape {' x '.join(str(n) for n in shape)}",
-            remedy="give one 3D label map (of a series: one phase)",
+            remedy="give one 3D image (of a series: one phase)",
         )
     return array
-
-
-def _check(path: Path, volume: Volume) -> None:
-    if volume.array.dtype.kind not in "biuf":
-        raise InputError(
-            file=path, wanted="numbers", got=f"voxels of type {volume.array.dtype}", remedy=_REMEDY
-        )
-    if volume.array.dtype.kind == "f" and not np.isfinite(volume.array).all():
-        wrong = np.argwhere(~np.isfinite(volume.array))
-        raise InputError(
-            file=path,
-            field=f"voxel {tuple(int(i) for i in wrong[0])}",
-            wanted="finite voxel values",
-            got=f"{len(wrong)} NaN or infinite voxels",
-            remedy="replace them (0 outside the lumen) and save the label map as integers",
-        )
-    matrix, spacing = volume.affine[:3, :3], volume.spacing_mm
-    if not np.isfinite(volume.affine).all() or spacing.min() <= 0.0:
-        got = f"{np.round(spacing, 6).tolist()} mm"
-    elif abs(np.linalg.det(matrix / spacing)) < 1e-3:
-        got = "axes that lie in one plane"
-    elif spacing.min() < 0.01 or spacing.max() > 10.0:
-        got = f"{spacing.round(6).tolist()} mm, no CT voxel"
-    else:
-        return
-    raise InputError(
-        file=path,
-        field="voxel size",
-        wanted="positive spacings of 0.01 to 10 mm on three independent axes",
-        got=got,
-        remedy="mend the header (spacing, affine, unit) of the image",
-    )
 
 
 def write_nifti(volume: Volume, path: Path) -> None:
