@@ -79,7 +79,7 @@ def _narrowed(
     healthy = path.healthy_radius(knots)
     tangent = path.spline(knots, 1)[:, :3]
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
-    side = _across(tangent[nearest], angle)
+    side = across(tangent[nearest], angle)
     normal = side - (tangent @ side)[:, None] * tangent
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
     phase = np.clip((knots - throat) / stenosis.length_mm, -0.5, 0.5)
@@ -107,7 +107,7 @@ def _narrowed(
     )
 
 
-def _across(tangent: Array, angle: float) -> Array:
+def across(tangent: Array, angle: float) -> Array:
     """Unit vector perpendicular to a tangent at an angle."""
     seed = np.eye(3)[int(np.argmin(np.abs(tangent)))]
     e1 = np.cross(tangent, seed)
@@ -122,7 +122,7 @@ def _check_throat(tree: Tree, fact: StenosisTruth, number: int) -> None:
         np.array(fact.normal),
         fact.minimum_lumen_diameter_mm / 2,
     )
-    rim = centre + r * np.array([_across(axis, a) for a in np.linspace(0, 2 * np.pi, 33)[:-1]])
+    rim = centre + r * np.array([across(axis, a) for a in np.linspace(0, 2 * np.pi, 33)[:-1]])
     error = float(np.abs(tree.signed_distance(rim)).max())
     if error > _EXACT_MM:
         raise InputError(

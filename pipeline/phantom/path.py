@@ -62,11 +62,19 @@ class Path:
         """Largest distance of the wall from the curve [mm]."""
         return float((self.radius + np.linalg.norm(self.offset, axis=1)).max())
 
-    def clearance(self, points: Array) -> Array:
-        """Distance of points ``(n, 3)`` to the wall [mm], at any distance, to about 0.01 mm."""
-        distance, nearest = self._kdtree.query(points)
+    def nearest(self, points: Array, within: float = np.inf) -> tuple[Array, npt.NDArray[np.int64]]:
+        """Distance of points ``(n, 3)`` to the wall [mm], to about 0.01 mm, and the nearest knot.
+
+        Points whose curve is not ``within`` that distance [mm] are infinitely far, their knot is the last one.
+        """
+        distance, nearest = self._kdtree.query(points, distance_upper_bound=within)
+        nearest = np.minimum(nearest, len(self.knots) - 1)
         width = self.radius + np.linalg.norm(self.offset, axis=1)
-        return np.asarray(distance - width[nearest])
+        return np.asarray(distance - width[nearest]), np.asarray(nearest)
+
+    def clearance(self, points: Array) -> Array:
+        """Distance of points ``(n, 3)`` to the wall [mm], at any distance (`nearest`)."""
+        return self.nearest(points)[0]
 
     def at(self, s: float) -> tuple[Array, Array, float]:
         """Disc centre ``(3,)``, unit tangent ``(3,)`` and radius at abscissa ``s``."""

@@ -1,0 +1,107 @@
+"""Vessel walls, plaque and calcium of a tree.
+
+The outer wall is the healthy lumen and a wall around it; where a lesion narrows the lumen, what lies between is
+plaque: soft, fibrous or with calcium in it. Calcium also comes without a narrowing, on the outside of the lumen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline.phantom.lesions import across
+from pipeline.phantom.path import Array, Path
+from pipeline.phantom.tree import Tree
+
+WALL_MM = (0.25, 0.45)  # thickness of a healthy coronary wall
+
+
+@dataclass(frozen=True, slots=True)
+class Calcium:
+    """A calcified ellipsoid beside the lumen.
+
+    Attributes:
+        centre: ``(3,)`` [mm], LPS.
+        frame: Rows: unit vectors along the vessel, outward, and around it, ``(3, 3)``.
+        axes: Semi-axes in that order [mm], ``(3,)``.
+        hu: Attenuation [HU].
+    """
+
+    centre: Array
+    frame: Array
+    axes: Array
+    hu: float
+
+    def distance(self, x: Array) -> Array:
+        """Signed distance, first order near the surface, ``(n, 3)`` -> ``(n,)`` [mm]."""
+        y = (x - self.centre) @ self.frame.T / self.axes
+        level = np.linalg.norm(y, axis=1)
+        return np.asarray(
+            (level - 1) * level / np.maximum(np.linalg.norm(y / self.axes, axis=1), 1e-9)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Diseased:
+    """A tree with its walls.
+
+    Attributes:
+        lumen: The tree.
+        outer: The same tubes at their outer wall.
+        plaque_hu: Attenuation of wall and plaque, at the knots of each path, ``(knots,)`` each.
+        calcium: Calcified bodies.
+    """
+
+    lumen: Tree
+    outer: Tree
+    plaque_hu: tuple[Array, ...]
+    calcium: tuple[Calcium, ...]
+
+
+def diseased(tree: Tree, rng: np.random.Generator) -> Diseased:
+    """Draw walls, plaques and calcium."""
+    wall = float(rng.uniform(*WALL_MM))
+    paths = tuple(
+        replace(p, offset=np.zeros_like(p.offset), radius=p.healthy + wall) for p in tree.paths
+    )
+    plaque = [np.full(len(path.knots), float(rng.uniform(30, 70))) for path in tree.paths]
+    calcium: list[Calcium] = []
+    index = {segment.name: segment for segment in tree.segments}
+    for lesion in tree.stenoses:
+        segment = index[lesion.branch]
+        path, s0 = tree.paths[segment.path], segment.start + lesion.throat_mm
+        near = np.abs(path.knots - s0) < lesion.length_mm / 2
+        plaque[segment.path][near] = rng.choice([rng.uniform(10, 60), rng.uniform(70, 140)])
+        if rng.uniform() < 0.6:
+            count = int(rng.integers(1, 5))
+            for _ in range(count):
+                s = s0 + 0.4 * lesion.length_mm * float(rng.uniform(-1, 1))
+                calcium.append(_body(path, s, wall, rng))
+    for segment in tree.segments:
+        spots = rng.poisson(0.35) if rng.uniform() < 0.5 else 0
+        for _ in range(spots):
+            s = float(rng.uniform(segment.start + 1.0, max(segment.end - 1.0, segment.start + 1.1)))
+            calcium.append(_body(tree.paths[segment.path], s, wall, rng))
+    outer = replace(tree, paths=paths)
+    return Diseased(tree, outer, tuple(plaque), tuple(calcium))
+
+
+def _body(path: Path, s: float, wall: float, rng: np.random.Generator) -> Calcium:
+    """A body between lumen and outer wall at an abscissa, on a drawn side."""
+    value, slope = path.spline(s), path.spline(s, 1)[:3]
+    centre, offset, radius = value[:3], value[3:6], float(value[6])
+    along = slope / np.linalg.norm(slope)
+    out = across(along, float(rng.uniform(0, 2 * np.pi)))
+    if np.linalg.norm(offset) > 0.2 and rng.uniform() < 0.7:  # on the side of the plaque
+        out = -offset / np.linalg.norm(offset)
+    around = np.cross(along, out)
+    shift = float(offset @ out)
+    inner = shift + np.sqrt(max(radius**2 - float(offset @ offset) + shift**2, 0.0))
+    outer = float(path.healthy_radius(s)) + wall
+    half = max(0.5 * (outer - inner) * float(rng.uniform(0.7, 1.2)), 0.25)
+    axes = np.array(
+        [rng.uniform(0.5, 3.0), half, min(rng.uniform(0.4, 1.8), 0.9 * outer)], dtype=np.float64
+    )
+    middle = centre + out * (0.5 * (inner + outer) + float(rng.uniform(0.0, 0.2)))
+    return Calcium(middle, np.array([along, out, around]), axes, float(rng.uniform(500, 1600)))
