@@ -34,11 +34,11 @@ def middle(scene, vessel=0):
 def test_the_distance_is_that_of_the_tree(scene):
     voxels = grid(middle(scene), 0.4, (30, 30, 30))
     scan = render(scene, voxels, QUIET, np.random.default_rng(0))
-    index = np.argwhere(np.abs(scan.distance.array) < 1.2)
+    index = np.argwhere(np.abs(scan.exact.distance) < 1.2)
     points = voxels.to_world(index.astype(float))
     exact = np.min([v.lumen.signed_distance(points, cut=False) for v in scene.vessels], axis=0)
     outside = scene.aorta(scene.to_heart(points)) > 1.0
-    got = scan.distance.array[tuple(index.T)]
+    got = scan.exact.distance[tuple(index.T)]
     assert outside.any()
     assert got[outside] == pytest.approx(exact[outside], abs=1e-5)
 
@@ -46,7 +46,7 @@ def test_the_distance_is_that_of_the_tree(scene):
 def test_blood_fat_and_lung_have_their_grey(scene):
     centre = middle(scene)
     scan = render(scene, grid(centre, 0.4, (40, 40, 40)), QUIET, np.random.default_rng(0))
-    hu, distance = scan.ct.array, scan.distance.array
+    hu, distance = scan.ct.array, scan.exact.distance
     blood = scene.contrast.artery
     inside = hu[distance < -0.8]
     assert blood * (1 - 1.2 * scene.contrast.fade) - 1 < inside.min()
@@ -86,9 +86,9 @@ def test_partial_volume_keeps_the_area_of_a_vessel(voxel):
     shape = tuple(int(n) for n in np.round(np.array([8.0, 8.0, 8.0]) / voxel))
     scan = render(scene, grid([60, 6, 0], voxel, shape), QUIET, np.random.default_rng(0))
     across = scan.ct.spacing_mm[0] * scan.ct.spacing_mm[2] / shape[1]
-    area = float(scan.share.array.sum()) * across
+    area = float(scan.exact.shares[0].sum()) * across
     assert area == pytest.approx(np.pi, rel=0.01)
-    fat = np.median(scan.ct.array[scan.distance.array > 1.6])
+    fat = np.median(scan.ct.array[scan.exact.distance > 1.6])
     grey = float((scan.ct.array - fat).sum()) * across
     wall = bare.outer.paths[0].radius[40] ** 2 * np.pi - np.pi
     blood = np.pi * (scene.contrast.artery * (1 - 0.12 * scene.contrast.fade) - fat)

@@ -6,7 +6,20 @@ any voxels: a whole scan, or one patch after another for training.
 
 from __future__ import annotations
 
-from pipeline.phantom.scan.render import Scan, Scanner, render
+from pipeline.phantom.scan.render import TISSUES, Exact, Scan, compose, render, to_ct
+from pipeline.phantom.scan.scanner import Scanner, scanned
 from pipeline.phantom.scan.scene import Scene, draw_scene, scene_of
 
-__all__ = ["Scan", "Scanner", "Scene", "draw_scene", "render", "scene_of"]
+__all__ = [
+    "TISSUES",
+    "Exact",
+    "Scan",
+    "Scanner",
+    "Scene",
+    "compose",
+    "draw_scene",
+    "render",
+    "scanned",
+    "scene_of",
+    "to_ct",
+]

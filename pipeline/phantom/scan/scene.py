@@ -14,7 +14,7 @@ from pipeline.phantom.layout import Heart, to_patient
 from pipeline.phantom.path import Array
 from pipeline.phantom.scan.heart import Ostium, heart_tissues
 from pipeline.phantom.scan.plaque import Diseased, diseased
-from pipeline.phantom.scan.shapes import Hose, Remembered, Shape
+from pipeline.phantom.scan.shapes import Hose, Remembered, Shape, without
 from pipeline.phantom.scan.thorax import thorax_tissues
 from pipeline.phantom.scan.tissue import Contrast, Tissue
 from pipeline.phantom.tree import Tree
@@ -63,7 +63,8 @@ def scene_of(trees: tuple[Tree, ...], heart: Heart, seed: int) -> Scene:
     up = turn.T @ np.array([0.0, 0.0, 1.0])
     inside, cavities, contrast = heart_tissues(heart, ostia, arteries, up, rng)
     around = thorax_tissues(cavities, contrast, turn, rng)
-    return Scene(vessels, (*around, *inside), cavities.aorta, contrast, turn)
+    aorta = Remembered(without(cavities.aorta, cavities.left))
+    return Scene(vessels, (*around, *inside), aorta, contrast, turn)
 
 
 def hose_of(tree: Tree) -> Hose:
