@@ -24,11 +24,15 @@ Array = npt.NDArray[np.float64]
 
 
 class LowRank:
-    """The pair ``U, V`` of a low-rank term; columns are the owned parts of distributed vectors."""
+    """The pair ``U, V`` of a low-rank term; columns are the owned parts of distributed vectors.
+
+    An outlet's columns are zero away from it: only the other rows are multiplied.
+    """
 
     def __init__(self, comm: MPI.Comm, U: Array, V: Array) -> None:
         self.comm = comm
         self.U, self.V = np.asfortranarray(U), np.asfortranarray(V)
+        self._u, self._v = _Rows(self.U), _Rows(self.V)
 
     @property
     def rank(self) -> int:
@@ -37,10 +41,22 @@ class LowRank:
 
     def dots(self, x: Array) -> Array:
         """``V^T x`` in one reduction."""
-        local = self.V.T @ x
+        local = self._v.part.T @ x[self._v.rows]
         total = np.empty_like(local)
         self.comm.Allreduce(local, total)
         return total
+
+    def add(self, coefficients: Array, y: Array) -> None:
+        """``y <- y + U c``."""
+        y[self._u.rows] += self._u.part @ coefficients
+
+
+class _Rows:
+    """The rows of a matrix that are not zero."""
+
+    def __init__(self, matrix: Array) -> None:
+        self.rows = np.flatnonzero(matrix.any(axis=1))
+        self.part = np.ascontiguousarray(matrix[self.rows])
 
 
 class Emphasis:
@@ -76,8 +92,7 @@ class LowRankOperator:
     def mult(self, _: Any, x: Any, y: Any) -> None:  # noqa: ANN401
         """Apply (called by PETSc)."""
         self.M.mult(x, y)
-        coefficients = self.low_rank.dots(x.array_r)
-        y.array[:] += self.low_rank.U @ coefficients
+        self.low_rank.add(self.low_rank.dots(x.array_r), y.array)
         self.emphasis.apply(y)
 
 

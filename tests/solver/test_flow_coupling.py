@@ -65,3 +65,15 @@ def test_without_the_correction_the_solver_would_need_a_step_an_outlet():
     iterations, _ = solver.solve(b, x, 1e-12)
     assert iterations >= outlets
     solver.destroy()
+
+
+def test_products_with_few_rows_are_those_with_all():
+    """Rows of zeros are left out of the products, and only those."""
+    rng = np.random.default_rng(4)
+    U, V = (rng.normal(size=(40, 3)) * (rng.uniform(size=(40, 1)) < 0.2) for _ in range(2))
+    U[7], V[7, 1] = 0.0, 2.0
+    low_rank, x, y = LowRank(MPI.COMM_SELF, U, V), rng.normal(size=40), rng.normal(size=40)
+    assert low_rank.dots(x) == pytest.approx(V.T @ x, rel=1e-14)
+    before = y.copy()
+    low_rank.add(np.array([1.0, -2.0, 0.5]), y)
+    assert y == pytest.approx(before + U @ [1.0, -2.0, 0.5], rel=1e-14)
