@@ -30,6 +30,9 @@ from pipeline.surface.voxels import Mask, one_lumen, thin_places
 Singles = npt.NDArray[np.float32]
 
 CUTOFF_VOXELS = 8.0  # shortest wave of the wall that is kept, at smoothing 1
+SHARES_REACH = (
+    0.75  # voxels: shares tell the wall that well, so farther from their contour it does not go
+)
 _BLUR_VOXELS = 0.7
 _MATCH_VOXELS = 1.5  # kernel of the volume comparison
 _ROUNDS = 14
@@ -71,15 +74,61 @@ def lumen_of_labels(
     return mesh, report
 
 
-def smooth_surface(volume: Volume, connected: Mask, smoothing: float) -> TriangleMesh:
-    """Closed, smooth, volume-preserving surface of a padded label map; see the module."""
-    labels = volume.array.astype(np.float32)
-    mesh = _contour(volume, connected, smoothing)
+def lumen_of_shares(
+    volume: Volume, body: Mask, options: SurfaceOptions, source: object = None
+) -> tuple[TriangleMesh, dict[str, Any]]:
+    """The lumen surface of shares (or probabilities trained on them): between voxels, the wall is where they say.
+
+    Args:
+        volume: Part of each voxel inside the lumen, 0 to 1.
+        body: The voxels that belong to it, connected even where a vessel is thinner than a voxel; same shape.
+        options: As in `lumen_of_labels`.
+        source: File named in errors.
+
+    Returns:
+        Closed surface [mm, LPS], normals outward; report.
+
+    Raises:
+        InputError: Not one lumen; see `one_lumen`.
+    """
+    lumen = one_lumen(Volume(body, volume.affine), options.keep, source)
+    first = np.rint(volume.to_index(lumen.volume.affine[:3, 3][None])[0]).astype(int)
+    near = ndimage.binary_dilation(lumen.volume.array, iterations=3)
+    shares = np.where(near, _window(volume.array, first, near.shape), 0.0).astype(np.float32)
+    mesh = smooth_surface(lumen.volume, lumen.connected, options.smoothing, shares)
+    cell = abs(float(np.linalg.det(volume.affine[:3, :3])))
+    report = {
+        "voxel_mm": [float(x) for x in volume.spacing_mm],
+        "share_volume_mm3": float(shares.sum(dtype=np.float64)) * cell,
+        "bodies_dropped": list(lumen.dropped),
+        "notes": list(lumen.notes),
+    }
+    return mesh, report
+
+
+def _window(array: Singles, first: npt.NDArray[np.int_], shape: tuple[int, ...]) -> Singles:
+    """The part of an array that begins at an index and has a shape; zero where it leaves the array."""
+    out = np.zeros(shape, np.float32)
+    low = np.maximum(first, 0)
+    high = np.minimum(first + shape, array.shape)
+    here = tuple(slice(int(a), int(b)) for a, b in zip(low - first, high - first, strict=True))
+    there = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    out[here] = array[there]
+    return out
+
+
+def smooth_surface(
+    volume: Volume, connected: Mask, smoothing: float, shares: Singles | None = None
+) -> TriangleMesh:
+    """Closed, smooth, volume-preserving surface of a padded label map, or of shares on it; see the module."""
+    labels = volume.array.astype(np.float32) if shares is None else shares
+    mesh = _contour(volume, connected, smoothing if shares is None else 0.0, labels)
     if smoothing == 0.0:
         return mesh
     voxel = float(np.cbrt(abs(np.linalg.det(volume.affine[:3, :3]))))
     comparison = _Comparison.of(volume, labels)
     low_pass = _LowPass.of(mesh, connected, volume, smoothing * voxel)
+    first = mesh.points
     mesh = low_pass(mesh)
     for number in range(_ROUNDS):
         way = low_pass.average(comparison.displacement(mesh), _AVERAGINGS)
@@ -88,15 +137,25 @@ def smooth_surface(volume: Volume, connected: Mask, smoothing: float) -> Triangl
         )
         if number < _LOW_PASSES:
             mesh = low_pass(mesh)
+        if shares is not None:
+            mesh = _held(mesh, first, SHARES_REACH * voxel)
     return mesh
 
 
-def _contour(volume: Volume, connected: Mask, smoothing: float) -> TriangleMesh:
+def _held(mesh: TriangleMesh, first: Floats, reach: float) -> TriangleMesh:
+    """The mesh with no point farther than ``reach`` from where it was first (a sharp rim would grow ears)."""
+    way = mesh.points - first
+    length = np.linalg.norm(way, axis=1, keepdims=True)
+    points = first + way * np.minimum(1.0, reach / np.maximum(length, 1e-12))
+    return TriangleMesh(points, mesh.triangles, mesh.cap)
+
+
+def _contour(volume: Volume, connected: Mask, smoothing: float, labels: Singles) -> TriangleMesh:
     from skimage import measure
 
     marching_cubes: Any = measure.marching_cubes
 
-    blurred = ndimage.gaussian_filter(volume.array.astype(np.float32), _BLUR_VOXELS * smoothing)
+    blurred = ndimage.gaussian_filter(labels, _BLUR_VOXELS * smoothing)
     field = np.where(connected, np.maximum(blurred, 0.55), np.minimum(blurred, 0.45))
     wall = int((connected ^ ndimage.binary_erosion(connected)).sum())
     zoom = 2 if 10 * wall < _MAX_TRIANGLES else 1
