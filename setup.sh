@@ -3,6 +3,7 @@
 #
 #   ./setup.sh          what `make demo` and `make test` call
 #   PYTHON=/path/to/python3.12 ./setup.sh    use this interpreter
+#   TORCH_INDEX=https://... ./setup.sh       also look for torch in this package index (empty: PyPI alone)
 #
 # Needs CPython 3.12-3.14, a C compiler (the finite-element kernels are compiled on first use) and a few
 # system libraries. What is missing is installed from Debian/Ubuntu packages when the script runs as root,
@@ -107,6 +108,12 @@ LIBS
 # 3. The environment ------------------------------------------------------------------------------------
 say "environment in .venv with $("$python" --version)"
 [ -x .venv/bin/python ] && .venv/bin/python -c 'import sys' 2>/dev/null || "$python" -m venv --clear .venv
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[solver,dev]'
+# torch from PyPI brings CUDA, 5 GB; without an NVIDIA GPU the CPU build (0.2 GB) does, where its index can be reached.
+cpu=https://download.pytorch.org/whl/cpu
+if [ -z "${TORCH_INDEX+set}" ] && ! command -v nvidia-smi >/dev/null && command -v curl >/dev/null; then
+    TORCH_INDEX=$(curl -sfIo /dev/null --max-time 5 "$cpu/torch/" && printf %s "$cpu" || true)
+fi
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+    ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --editable '.[solver,segmentation,dev]'
 printf '%s' "$want" > "$stamp"
 say "done: $(.venv/bin/ffr3d --version)"

@@ -1,0 +1,42 @@
+"""What training lowers: cross-entropy against shares, Dice, and clDice for the lumen's connectedness.
+
+Reference: Shit et al., clDice, CVPR 2021, doi 10.1109/CVPR46437.2021.01629 (soft skeletons; MONAI's SoftclDiceLoss).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+_WEIGHTS = (1.0, 0.25, 0.5)  # lumen, aorta, calcium
+
+
+def soft_dice(p: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """1 - Dice of probabilities against shares, over all voxels of all samples."""
+    both = 2 * (p * share).sum() + 1.0
+    return 1 - both / ((p * p).sum() + (share * share).sum() + 1.0)
+
+
+def segmentation_loss(cldice: float = 0.2) -> Loss:
+    """The sum over the outputs; ``cldice`` weighs the lumen's connectedness."""
+    from monai.losses.cldice import SoftclDiceLoss
+
+    skeleton = SoftclDiceLoss(iter_=4)
+
+    def loss(logits: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+        logits = logits.float()
+        entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, share, reduction="none"
+        )
+        p = torch.sigmoid(logits)
+        total = torch.zeros((), device=logits.device)
+        for k, weight in enumerate(_WEIGHTS):
+            part = 10.0 * entropy[:, k].mean() + soft_dice(p[:, k], share[:, k])
+            total = total + weight * part
+        if cldice > 0:
+            total = total + cldice * skeleton(p[:, :1], share[:, :1])
+        return total
+
+    return loss

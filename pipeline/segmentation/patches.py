@@ -1,0 +1,105 @@
+"""Training data: patches of synthetic CT without end, drawn from a seed.
+
+A scene is composed on a cube of voxels at a drawn place and in a drawn orientation (most near a coronary); the cube is
+then scanned several times, each time by another scanner and mirrored another way, and goes back into a store of which
+later samples are drawn: composing costs a second, scanning some hundredths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+from torch.utils.data import IterableDataset, get_worker_info
+
+from pipeline.imaging import Volume
+from pipeline.phantom.path import Array
+from pipeline.phantom.scan import Exact, Scanner, Scene, compose, draw_scene, scanned
+from pipeline.segmentation.network import Design
+
+_MARGIN = 6  # voxels composed around a patch, so that the point spread has no edge in it
+Sample = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """How patches are drawn.
+
+    Attributes:
+        edge: Voxels along an edge.
+        first_seed: Scenes have this seed and the following ones; test scenes must have others.
+        scenes: How many before the first comes again.
+        patches: Composed from one scene before the next is drawn.
+        again: Samples for each composed patch.
+        store: Patches kept.
+    """
+
+    edge: int = 64
+    first_seed: int = 100_000
+    scenes: int = 5000
+    patches: int = 12
+    again: int = 6
+    store: int = 300
+
+
+class Patches(IterableDataset[Sample]):
+    """Samples without end: input ``(1, n, n, n)`` and shares ``(outputs, n, n, n)``."""
+
+    def __init__(self, design: Design, stream: Stream, seed: int = 0) -> None:
+        self._design, self._stream, self._seed = design, stream, seed
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Each worker draws its own."""
+        worker = get_worker_info()
+        rng = np.random.default_rng([self._seed, 0 if worker is None else worker.id])
+        store: list[Exact] = []
+        while True:
+            scene = draw_scene(self._stream.first_seed + int(rng.integers(self._stream.scenes)))
+            for _ in range(self._stream.patches):
+                new = compose(scene, self._cube(scene, rng))
+                if len(store) < self._stream.store:
+                    store.append(new)
+                else:
+                    store[int(rng.integers(len(store)))] = new
+                yield self._sample(new, rng)
+                for _ in range(self._stream.again - 1):
+                    yield self._sample(store[int(rng.integers(len(store)))], rng)
+
+    def _cube(self, scene: Scene, rng: np.random.Generator) -> Volume:
+        edge, h = self._stream.edge + 2 * _MARGIN, self._design.voxel_mm
+        affine = np.eye(4)
+        affine[:3, :3] = h * Rotation.random(rng=rng).as_matrix()
+        middle = _place(scene, rng)
+        affine[:3, 3] = middle - affine[:3, :3] @ np.full(3, (edge - 1) / 2)
+        return Volume(np.empty((edge,) * 3, np.bool_), affine)
+
+    def _sample(self, exact: Exact, rng: np.random.Generator) -> Sample:
+        spacing = np.full(3, self._design.voxel_mm)
+        hu = scanned(exact.hu, spacing, Scanner.draw(rng), rng)
+        inner = (slice(_MARGIN, -_MARGIN),) * 3
+        flips = tuple(k for k in range(3) if rng.uniform() < 0.5)
+        turn = rng.permutation(3)
+        x = np.flip(hu[inner].transpose(turn), flips)
+        y = np.flip(exact.shares[:, *inner].transpose(0, *(turn + 1)), tuple(k + 1 for k in flips))
+        shift, scale = rng.normal(0, 15), rng.normal(1, 0.03)
+        image = torch.from_numpy(np.ascontiguousarray(x)) * float(scale) + float(shift)
+        return self._design.scaled(image)[None], torch.from_numpy(np.ascontiguousarray(y))
+
+
+def _place(scene: Scene, rng: np.random.Generator) -> Array:
+    """Middle of a patch: near a coronary, near an ostium, or anywhere in the heart."""
+    kind = rng.uniform()
+    if kind > 0.75:
+        return np.asarray(rng.uniform(-60, 60, 3))
+    vessel = scene.vessels[int(rng.integers(len(scene.vessels)))].lumen
+    paths = vessel.paths
+    lengths = np.array([path.end - path.start for path in paths])
+    path = paths[int(rng.choice(len(paths), p=lengths / lengths.sum()))]
+    s = float(rng.uniform(path.start, path.end))
+    if kind > 0.65:
+        path = paths[0]
+        s = path.start
+    return np.asarray(path.at(s)[0] + rng.normal(0, 5.0, 3))

@@ -1,0 +1,112 @@
+"""Inference: a CT to probabilities on cubes, window by window."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.ndimage import affine_transform, gaussian_filter
+
+from pipeline.imaging import Volume
+from pipeline.segmentation.network import Model
+
+log = logging.getLogger("ffr3d")
+_WINDOW = 96  # voxels along an edge
+_OVERLAP = 0.25
+_DARK_HU = 120.0  # windows with hardly anything brighter hold no vessel
+_BRIGHT_SHARE = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Probabilities:
+    """What the network says, on the cubes it works on.
+
+    Attributes:
+        values: ``(outputs, nx, ny, nz)``, float16.
+        names: Of the outputs.
+        affine: Of the voxels.
+        hu: The CT on the same voxels, float32.
+    """
+
+    values: npt.NDArray[np.float16]
+    names: tuple[str, ...]
+    affine: npt.NDArray[np.float64]
+    hu: npt.NDArray[np.float32]
+
+    def of(self, name: str) -> Volume:
+        """One output as a volume."""
+        return Volume(self.values[self.names.index(name)], self.affine)
+
+
+def on_cubes(volume: Volume, voxel_mm: float, outside: float = -1024.0) -> Volume:
+    """A volume on cubic voxels along the patient's axes, whatever its own axes and spacings.
+
+    Linear between voxels; where they are finer than the cubes, smoothed first.
+    """
+    corners = np.array(np.meshgrid(*[(0.0, n - 1.0) for n in volume.array.shape])).reshape(3, -1).T
+    world = volume.to_world(corners)
+    first = world.min(axis=0)
+    shape = tuple(int(n) for n in np.ceil((world.max(axis=0) - first) / voxel_mm) + 1)
+    affine = np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0])
+    affine[:3, 3] = first
+    to_index = np.linalg.inv(volume.affine) @ affine
+    values = volume.array.astype(np.float32)
+    width = np.sqrt(np.maximum((voxel_mm / volume.spacing_mm) ** 2 - 1.0, 0.0)) / 2.355
+    if width.max() > 0.2:
+        values = gaussian_filter(values, width, mode="nearest")
+    moved = affine_transform(
+        values, to_index[:3, :3], to_index[:3, 3], shape, order=1, cval=outside
+    )
+    return Volume(moved, affine)
+
+
+def predict(model: Model, ct: Volume, device: str | None = None) -> Probabilities:
+    """Probabilities of lumen, aorta and calcium in a CT.
+
+    Args:
+        model: A trained network.
+        ct: Hounsfield units on any grid.
+        device: Of torch; a GPU where there is one.
+    """
+    from monai.inferers.utils import sliding_window_inference
+
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    cubes = on_cubes(ct, model.design.voxel_mm)
+    network = model.network.to(where).eval()
+    count = _windows(cubes.array.shape)
+    run = _Windows(network, model, count)
+    image = torch.from_numpy(cubes.array)[None, None]
+    with torch.inference_mode(), torch.autocast(where.type, dtype=torch.bfloat16):
+        found = sliding_window_inference(
+            image, (_WINDOW,) * 3, 1, run, _OVERLAP, "gaussian", sw_device=where, device="cpu"
+        )
+    assert isinstance(found, torch.Tensor)
+    values = torch.sigmoid(found[0].float()).half().numpy()
+    return Probabilities(values, model.design.outputs, cubes.affine, cubes.array)
+
+
+def _windows(shape: tuple[int, ...]) -> int:
+    step = _WINDOW * (1 - _OVERLAP)
+    return int(np.prod([max(1, np.ceil((n - _WINDOW) / step) + 1) for n in shape]))
+
+
+class _Windows:
+    """The network on a window of Hounsfield units, told as it goes; dark windows are passed over."""
+
+    def __init__(
+        self, network: Callable[[torch.Tensor], torch.Tensor], model: Model, of: int
+    ) -> None:
+        self._network, self._design, self._of, self._done = network, model.design, of, 0
+
+    def __call__(self, hu: torch.Tensor) -> torch.Tensor:
+        """Logits of one window."""
+        self._done += 1
+        if self._done % max(self._of // 10, 1) == 0:
+            log.info("segment  window %d of %d", self._done, self._of)
+        if float((hu > _DARK_HU).float().mean()) < _BRIGHT_SHARE:
+            return hu.new_full((1, len(self._design.outputs), *hu.shape[2:]), -12.0)
+        return self._network(self._design.scaled(hu)).float()

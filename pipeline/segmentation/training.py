@@ -1,0 +1,119 @@
+"""Training: patches from `pipeline.segmentation.patches`, on a GPU where there is one, else on the CPU in bfloat16.
+
+Killed, it goes on from its last checkpoint. What is saved is a running mean of the weights.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from pipeline.segmentation.losses import segmentation_loss
+from pipeline.segmentation.network import Design, Model, build, save
+from pipeline.segmentation.patches import Patches, Stream
+
+log = logging.getLogger("ffr3d")
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How long and how.
+
+    Attributes:
+        steps: Optimiser steps in all.
+        batch: Patches a step.
+        rate: Largest learning rate (AdamW; `_rate` has its course).
+        workers: Processes that make patches.
+        seed: Of weights and patches.
+        save_every: Steps between checkpoints.
+    """
+
+    steps: int = 4000
+    batch: int = 2
+    rate: float = 2e-3
+    workers: int = 1
+    seed: int = 0
+    save_every: int = 100
+
+
+def train(folder: Path, design: Design, stream: Stream, how: Training) -> Model:
+    """Train a network; ``model.safetensors``, ``checkpoint.pt`` and ``training.csv`` in the folder.
+
+    The checkpoint is the optimiser's state, read back by torch with tensors only (never arbitrary pickles).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(how.seed)
+    network = build(design).to(device)
+    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.995))
+    optimiser = torch.optim.AdamW(network.parameters(), lr=how.rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step / how.steps))
+    state = {"network": network, "mean": mean, "optimiser": optimiser, "schedule": schedule}
+    first = _resume(folder / "checkpoint.pt", state, device)
+    patches = Patches(design, stream, seed=how.seed + 7 * first)
+    loader = DataLoader(patches, batch_size=how.batch, num_workers=how.workers)
+    loss_of, began, recent = segmentation_loss(), time.monotonic(), []
+    for step, (image, share) in enumerate(loader, start=first + 1):
+        if step > how.steps:
+            break
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            logits = network(image.to(device))
+        loss = loss_of(logits, share.to(device))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        schedule.step()
+        mean.update_parameters(network)
+        recent.append(float(loss.detach()))
+        if step % how.save_every == 0 or step == how.steps:
+            _note(folder, step, recent, time.monotonic() - began)
+            recent.clear()
+            _checkpoint(folder / "checkpoint.pt", state, step)
+    model = Model(mean.module.eval().cpu(), design, _card(stream, how))
+    save(model, folder / "model.safetensors")
+    return model
+
+
+def _rate(done: float) -> float:
+    """Part of the largest learning rate: a short rise, then half a cosine down to a hundredth."""
+    return min(done / 0.03, 0.5 * (1.01 + 0.99 * math.cos(math.pi * min(done, 1.0)))) + 1e-3
+
+
+def _card(stream: Stream, how: Training) -> dict[str, Any]:
+    return {
+        "data": "synthetic CT of ffr3d (pipeline.phantom.scan); no patient's image",
+        "stream": asdict(stream),
+        "training": asdict(how),
+    }
+
+
+def _note(folder: Path, step: int, recent: list[float], seconds: float) -> None:
+    mean = sum(recent) / max(len(recent), 1)
+    log.info("train    step %d, loss %.4f, %.0f s", step, mean, seconds)
+    with (folder / "training.csv").open("a", newline="") as file:
+        csv.writer(file).writerow([step, f"{mean:.6f}", f"{seconds:.1f}"])
+
+
+def _checkpoint(path: Path, state: dict[str, Any], step: int) -> None:
+    part = path.with_suffix(".part")
+    torch.save({"step": step, **{name: it.state_dict() for name, it in state.items()}}, part)
+    part.replace(path)
+
+
+def _resume(path: Path, state: dict[str, Any], device: torch.device) -> int:
+    if not path.exists():
+        return 0
+    saved = torch.load(path, map_location=device, weights_only=True)
+    for name, it in state.items():
+        it.load_state_dict(saved[name])
+    return int(saved["step"])
