@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
 from meshing.errors import ComputationError
 from pipeline.segmentation.predict import Probabilities
@@ -36,39 +37,47 @@ def found(lumen, aorta=AORTA, weak=0.0):
 
 
 def test_left_and_right():
-    left, right = coronary_trees(found(LEFT | RIGHT))
+    coronaries = coronary_trees(found(LEFT | RIGHT))
+    left, right = coronaries.trees
     assert (left.side, right.side) == ("left", "right")
-    assert (left.mask == LEFT).all()
-    assert (right.mask == RIGHT).all()
-    assert left.volume_mm3 == pytest.approx(LEFT.sum() * H**3)
-    assert left.ostium[0] == pytest.approx(39.5, abs=1.0)
-    assert left.bridges == right.bridges == 0
+    assert ((coronaries.owner == left.number) == LEFT).all()
+    assert ((coronaries.owner == right.number) == RIGHT).all()
+    assert left.volume_mm3 == pytest.approx(0.95 * LEFT.sum() * H**3, rel=1e-3)
+    assert left.ostium_mm[0] == pytest.approx(39.5, abs=1.0)
+    assert left.bridges == right.bridges == ()
+    assert coronaries.shares == pytest.approx(np.where(LEFT | RIGHT, 0.95, 0), abs=1e-3)
 
 
-def test_a_gap_is_bridged_along_what_is_likely():
+def test_a_gap_is_bridged_as_wide_as_its_ends():
     cut = LEFT & ~((X[..., 0] > 46) & (X[..., 0] < 49.5))
-    (tree,) = coronary_trees(found(cut))
-    assert tree.bridges == 1
-    assert tree.mask[cut].all()
-    from scipy.ndimage import label
-
-    assert label(tree.mask, np.ones((3, 3, 3)))[1] == 1
-    added = np.argwhere(tree.mask & ~cut) * H
-    assert len(added) >= 5
-    assert np.abs(added - [47.5, 22.2, 17.2]).max() < 4.0
+    coronaries = coronary_trees(found(cut))
+    (tree,) = coronaries.trees
+    (bridge,) = tree.bridges
+    assert 3.0 < bridge.length_mm < 5.5
+    assert bridge.radius_mm == pytest.approx(1.5, abs=0.3)
+    assert np.abs(np.array(bridge.middle_mm) - [47.75, 22.3, 17.3]).max() < 1.5
+    mask = coronaries.owner == tree.number
+    assert mask[cut].all()
+    assert label(mask, np.ones((3, 3, 3)))[1] == 1
+    middle = np.abs(X[..., 0] - 47.75) < 0.6
+    wide = (mask & middle).sum() / (LEFT & middle).sum()
+    assert wide == pytest.approx(1.0, abs=0.35)
+    assert ((coronaries.shares > 0.5) == mask).all()
 
 
 def test_far_and_small_pieces_are_dropped():
     stray, speck = rod([40, 36, 25], [50, 36, 25], 1.5), ball([50, 30, 15], 0.8)
-    (tree,) = coronary_trees(found(LEFT | stray | speck))
-    assert not (tree.mask & (stray | speck)).any()
+    coronaries = coronary_trees(found(LEFT | stray | speck))
+    assert len(coronaries.trees) == 1
+    assert not (coronaries.owner > 0)[stray | speck].any()
+    assert not coronaries.shares[stray | speck].any()
 
 
 def test_weak_lumen_counts_where_it_touches_sure_lumen():
     values = found(LEFT & (X[..., 0] < 50))
     values.values[0][LEFT & (X[..., 0] >= 50)] = 0.3
-    (tree,) = coronary_trees(values)
-    assert (tree.mask == LEFT).all()
+    coronaries = coronary_trees(values)
+    assert ((coronaries.owner == 1) == LEFT).all()
 
 
 def test_nothing_is_invented():
