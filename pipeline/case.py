@@ -44,6 +44,20 @@ class LabelInput(Section):
     )
 
 
+class CtInput(Section):
+    """A contrast-enhanced CT of the heart (DICOM folder, NIfTI, NRRD, MHA); its coronaries are segmented."""
+
+    kind: Literal["ct"] = "ct"
+    path: Path
+    series: str | None = Field(
+        default=None, description="DICOM: series number or UID, where a folder has several volumes"
+    )
+    model: Path | None = Field(
+        default=None, description="weights (safetensors); the bundled network if absent"
+    )
+    tree: Literal["left", "right"] = Field(default="left", description="which coronary tree")
+
+
 class PhantomStenosis(Section):
     """One stenosis of a phantom tree."""
 
@@ -81,7 +95,7 @@ class PhantomInput(Section):
     )
 
 
-Input = Annotated[SurfaceInput | LabelInput | PhantomInput, Field(discriminator="kind")]
+Input = Annotated[SurfaceInput | LabelInput | CtInput | PhantomInput, Field(discriminator="kind")]
 
 
 class SurfaceOptions(Section):

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from meshing.errors import InputError
-from pipeline.case import Case, Input, PhantomInput, SurfaceInput
+from pipeline.case import Case, CtInput, Input, PhantomInput, SurfaceInput
 
 PREVIEW = (
     "mesh.elements_per_diameter=3",
@@ -26,11 +26,11 @@ PREVIEW = (
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Case:
-    """Read a case, or make the default case of a surface, a label map.
+    """Read a case, or make the default case of a surface, a label map, a CT.
 
     Args:
-        path: YAML file; or an STL, VTP, PLY, OBJ, NIfTI, NRRD or MHA file, which becomes the input of a case
-            that is otherwise all defaults.
+        path: YAML file; or an STL, VTP, PLY, OBJ, NIfTI, NRRD or MHA file or a folder of DICOM files, which becomes
+            the input of a case that is otherwise all defaults.
         overrides: ``"a.b=c"``: the key ``a.b`` takes the YAML value ``c``.
 
     Returns:
@@ -51,20 +51,27 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Case:
     missing = [
         f"{field}: wanted a file; got {file}, which is not there"
         for field, file in input_files(case).items()
-        if not file.is_file()
+        if not _there(file, case.input, field)
     ]
     if missing:
         raise _faults(path, missing)
     return case
 
 
+def _there(file: Path, source: Input, field: str) -> bool:
+    folder = isinstance(source, CtInput) and field == "input.path"
+    return file.is_file() or (folder and file.is_dir())
+
+
 def input_files(case: Case) -> dict[str, Path]:
-    """The files a case reads, by the key that names them."""
+    """The files (of a CT in DICOM: the folder) a case reads, by the key that names them."""
     if isinstance(case.input, PhantomInput):
         return {}
     files = {"input.path": case.input.path}
     if isinstance(case.input, SurfaceInput):
         files |= {f"input.caps.{name}": file for name, file in case.input.caps.items()}
+    if isinstance(case.input, CtInput) and case.input.model is not None:
+        files["input.model"] = case.input.model
     return files
 
 
@@ -74,11 +81,17 @@ def dump(case: Case) -> str:
 
 
 SURFACE_SUFFIXES = (".stl", ".vtp", ".ply", ".obj")
+DICOM_SUFFIXES = (".dcm", ".ima")
 LABEL_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
 
 def _read(path: Path) -> dict[str, Any]:
     name = path.name.lower()
+    if path.is_dir() or name.endswith(DICOM_SUFFIXES):
+        return {
+            "name": "ct",
+            "input": {"kind": "ct", "path": str(path.resolve())},
+        }  # names may be a patient's
     for kind, suffixes in (("surface", SURFACE_SUFFIXES), ("labels", LABEL_SUFFIXES)):
         if name.endswith(suffixes):
             stem = re.sub(r"[^A-Za-z0-9._-]", "_", path.name.split(".")[0]) or "case"
@@ -86,7 +99,8 @@ def _read(path: Path) -> dict[str, Any]:
     if not name.endswith((".yaml", ".yml")):
         raise InputError(
             file=path,
-            wanted="a case (.yaml), a surface (.stl .vtp .ply .obj) or a label map (.nii .nii.gz .nrrd .mha)",
+            wanted="a case (.yaml), a surface (.stl .vtp .ply .obj), a label map (.nii .nii.gz .nrrd .mha) "
+            "or a folder of DICOM files",
             got=f"a file called {path.name!r}",
             remedy="write a case: README, section The case",
         )
@@ -144,6 +158,8 @@ def _absolute(source: Input, folder: Path) -> Input:
     if isinstance(source, PhantomInput):
         return source
     update: dict[str, Any] = {"path": folder / source.path}
+    if isinstance(source, CtInput) and source.model is not None:
+        update["model"] = folder / source.model
     if isinstance(source, SurfaceInput):
         update["caps"] = {name: folder / file for name, file in source.caps.items()}
     return source.model_copy(update=update)

@@ -29,8 +29,10 @@ console = Console(highlight=False)
 
 
 class StageName(StrEnum):
-    """The stages in order."""
+    """The stages in order; the first two with a CT only."""
 
+    image = "image"
+    segment = "segment"
     surface = "surface"
     anatomy = "anatomy"
     mesh = "mesh"
@@ -40,7 +42,10 @@ class StageName(StrEnum):
 
 
 CaseFile = Annotated[
-    Path, typer.Argument(help="Case (.yaml); or a surface or label map, run with all defaults.")
+    Path,
+    typer.Argument(
+        help="Case (.yaml); or a surface, label map or DICOM folder, run with all defaults."
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -99,6 +104,8 @@ def _verb(name: str, text: str) -> None:
     app.command(name, help=text)(verb)
 
 
+_verb("image", "Read a CT: Hounsfield units, without identifiers.")
+_verb("segment", "Run up to the lumen of a CT's coronaries.")
 _verb("surface", "Run up to the closed lumen surface.")
 _verb("anatomy", "Run up to ends, centrelines, flow extensions and lesions.")
 _verb("mesh", "Run up to the tetrahedral mesh.")

@@ -18,14 +18,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from meshing.errors import BranchEndError, ComputationError, InputError
 from pipeline import manifest
 from pipeline.attempts import Refinement, TooLargeError
-from pipeline.case import Case
+from pipeline.case import Case, CtInput
 from pipeline.case_file import dump, input_files
 from pipeline.manifest import Manifest, StageRecord
 from pipeline.refine import next_attempt
@@ -42,12 +42,14 @@ class Stage:
         choices: The part of the case its result depends on.
         inputs: Files it reads, relative to the run folder (those of the case: `input_files`).
         outputs: Files that must be there afterwards, relative to the run folder.
+        reads_case: Whether it reads the files that the case names.
     """
 
     name: str
     choices: Callable[[Case], dict[str, Any]]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    reads_case: bool = False
 
 
 def _sections(*names: str) -> Callable[[Case], dict[str, Any]]:
@@ -66,9 +68,17 @@ FLOW = ("solve/fields.h5", "solve/flow.json", "solve/problem.json", "solve/physi
 FFR = ("ffr/ffr.json", "ffr/centerlines.vtp", "ffr/volume.vtu", "ffr/wall.vtp")
 SURFACE = ("surface/lumen.vtp", "surface/surface.json")
 
-# A CT enters before "surface": imaging and segmentation make the label map that "surface" reads.
+IMAGE = ("image/ct.nii.gz", "image/image.json")
+SEGMENT = ("segment/lumen.nii.gz", "segment/labels.nii.gz", "segment/segment.json")
+
+CT_STAGES = (
+    Stage("image", _sections("input"), (), IMAGE, reads_case=True),
+    Stage("segment", _sections("input"), IMAGE, SEGMENT, reads_case=True),
+)
+"""Before the others, where the case begins with a CT."""
+
 STAGES = (
-    Stage("surface", _sections("input", "surface"), (), SURFACE),
+    Stage("surface", _sections("input", "surface"), (), SURFACE, reads_case=True),
     Stage("anatomy", _sections("anatomy"), SURFACE, ANATOMY),
     Stage("mesh", _sections("mesh"), ANATOMY, (*MESH, "mesh/mesh.vtu")),
     Stage("solve", _solve_choices, (*MESH, ANATOMY[2]), FLOW),
@@ -80,7 +90,14 @@ STAGES = (
         ("report.html",),
     ),
 )
-STAGE_NAMES = tuple(stage.name for stage in STAGES)
+
+
+def stages_of(case: Case) -> tuple[Stage, ...]:
+    """The stages of a case in order."""
+    if not isinstance(case.input, CtInput):
+        return STAGES
+    surface = replace(STAGES[0], inputs=SEGMENT, reads_case=False)
+    return (*CT_STAGES, surface, *STAGES[1:])
 
 
 def run(case: Case, folder: Path, *, start: str | None = None, stop: str | None = None) -> Manifest:
@@ -108,11 +125,12 @@ def _run(case: Case, folder: Path, start: str | None, stop: str | None) -> Manif
     manifest.write_atomically(folder / "case.yaml", dump(case))
     ledger = Manifest.open(folder)
     ledger.name = case.name
-    last = len(STAGES) if stop is None else STAGE_NAMES.index(stop) + 1
-    forced = len(STAGES) if start is None else STAGE_NAMES.index(start)
+    stages = stages_of(case)
+    last = len(stages) if stop is None else _place(stages, stop) + 1
+    forced = len(stages) if start is None else _place(stages, start)
     number = 0
     while number < last:
-        stage = STAGES[number]
+        stage = stages[number]
         if stage.name == "mesh":
             _keep_refinement(ledger, case, folder, forced=number >= forced)
         fingerprint, inputs = _fingerprint(stage, case, folder, ledger.refinement)
@@ -126,16 +144,28 @@ def _run(case: Case, folder: Path, start: str | None, stop: str | None) -> Manif
                 ledger.stages[stage.name] = _execute(stage, folder, fingerprint, inputs)
             except (ComputationError, InputError) as error:
                 _another_mesh(error, stage, case, folder, ledger.refinement)
-                number, forced = STAGE_NAMES.index("mesh"), len(STAGES)
+                number, forced = _place(stages, "mesh"), len(stages)
                 ledger.save(folder)
                 continue
         number += 1
         wanted = stage.name == "solve" and case.adapt.when == "always"
         if wanted and ledger.refinement.goes_on(case.adapt):
             _better_mesh(case, folder, ledger.refinement, "a steady state is found")
-            number, forced = STAGE_NAMES.index("mesh"), len(STAGES)
+            number, forced = _place(stages, "mesh"), len(stages)
         ledger.save(folder)
     return ledger
+
+
+def _place(stages: tuple[Stage, ...], name: str) -> int:
+    names = [stage.name for stage in stages]
+    if name in names:
+        return names.index(name)
+    raise InputError(
+        field=f"stage {name}",
+        wanted=f"one of {', '.join(names)}",
+        got="a stage that this case does not have: it does not begin with a CT",
+        remedy="name another stage, or a CT (input.kind: ct)",
+    )
 
 
 def _keep_refinement(ledger: Manifest, case: Case, folder: Path, *, forced: bool) -> None:
@@ -195,7 +225,7 @@ def _fingerprint(
     stage: Stage, case: Case, folder: Path, refinement: Refinement
 ) -> tuple[str, dict[str, str]]:
     inputs = {name: manifest.sha256(folder / name) for name in stage.inputs}
-    if stage.name == "surface":
+    if stage.reads_case:
         inputs |= {str(file): manifest.sha256(file) for file in input_files(case).values()}
     choices, last = stage.choices(case), refinement.last
     if stage.name == "mesh" and last is not None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from meshing.errors import BranchEndError, ComputationError, InputError
 from pipeline.attempts import Attempt, TooLargeError, free_memory
-from pipeline.case import Case
+from pipeline.case import Case, CtInput
 from pipeline.case_file import load
 from pipeline.manifest import Manifest
 from pipeline.refine import sizes_of
@@ -24,11 +24,27 @@ from pipeline.refine import sizes_of
 log = logging.getLogger("ffr3d")
 
 
+def image(folder: Path, case: Case) -> None:
+    """The CT in Hounsfield units, without identifiers."""
+    from pipeline.imaging import run
+
+    assert isinstance(case.input, CtInput)
+    run(case.input, folder / "image")
+
+
+def segment(folder: Path, case: Case) -> None:
+    """The coronaries' lumen."""
+    from pipeline.segmentation.stage import run
+
+    assert isinstance(case.input, CtInput)
+    run(case.input, folder / "image" / "ct.nii.gz", folder / "segment")
+
+
 def surface(folder: Path, case: Case) -> None:
     """The closed lumen surface."""
     from pipeline.surface import run
 
-    run(case.input, case.surface, folder / "surface")
+    run(case.input, case.surface, folder / "surface", folder / "segment")
 
 
 def anatomy(folder: Path, case: Case) -> None:
@@ -131,6 +147,8 @@ def report(folder: Path, case: Case) -> None:
 
 
 RUNNERS: dict[str, Callable[[Path, Case], None]] = {
+    "image": image,
+    "segment": segment,
     "surface": surface,
     "anatomy": anatomy,
     "mesh": mesh,

@@ -105,13 +105,16 @@ def coronary_trees(found: Probabilities) -> Coronaries:
     roots.sort(key=lambda k: -sizes[k])
     bridging = _Bridging(pieces, sizes, roots, lumen, found.affine)
     bridging.run()
-    middle, trees = _centre(aorta, found.affine), []
-    for number, bridges in enumerate(bridging.bridges, start=1):
-        mine = bridging.owner == number
+    near_lumen = ndimage.binary_dilation(near & (bridging.owner > 0), iterations=round(12 / edge))
+    masks = [bridging.owner == number for number in range(1, len(roots) + 1)]
+    sides = _sides(
+        [_centre(m, found.affine) for m in masks], _centre(aorta & near_lumen, found.affine)
+    )
+    trees = []
+    for number, (mine, side) in enumerate(zip(masks, sides, strict=True), start=1):
         at = _centre(mine & near, found.affine)
-        side = "left" if at[0] > middle[0] else "right"
         volume = float(bridging.lumen[mine].sum(dtype=np.float64)) * voxel
-        trees.append(CoronaryTree(number, side, tuple(bridges), at, volume))
+        trees.append(CoronaryTree(number, side, tuple(bridging.bridges[number - 1]), at, volume))
     shares = np.where(ndimage.binary_dilation(bridging.owner > 0, _FULL), bridging.lumen, 0.0)
     return Coronaries(shares.astype(np.float32), bridging.owner, tuple(trees), found.affine)
 
@@ -132,6 +135,15 @@ def _grown_from(sure: Mask, weak: Mask) -> Mask:
     kept[np.unique(pieces[sure])] = True
     kept[0] = False
     return kept[pieces]
+
+
+def _sides(middles: list[Point], root: Point) -> list[str]:
+    """Left or right by where a tree's middle lies from the aortic root; of the two largest, one is each."""
+    sides = ["left" if middle[0] > root[0] else "right" for middle in middles]
+    if len(sides) > 1 and sides[0] == sides[1]:
+        first = middles[0][0] > middles[1][0]
+        sides[:2] = ["left", "right"] if first else ["right", "left"]
+    return sides
 
 
 def _centre(mask: Mask, affine: npt.NDArray[np.float64]) -> Point:

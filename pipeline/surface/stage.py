@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.case import Input, LabelInput, PhantomInput, SurfaceInput, SurfaceOptions
+from pipeline.case import CtInput, Input, LabelInput, PhantomInput, SurfaceInput, SurfaceOptions
 from pipeline.surface.mesh import TriangleMesh, write_vtp
 
 log = logging.getLogger("ffr3d")
@@ -33,7 +33,9 @@ class Lumen:
     report: dict[str, Any] = field(default_factory=dict)
 
 
-def run(source: Input, options: SurfaceOptions, folder: Path) -> None:
+def run(
+    source: Input, options: SurfaceOptions, folder: Path, segmented: Path | None = None
+) -> None:
     """Make the lumen surface.
 
     Writes ``lumen.vtp`` [mm, LPS] (cell array ``cap``: 0 wall, i >= 1 the i-th given cap), ``surface.json``
@@ -43,13 +45,14 @@ def run(source: Input, options: SurfaceOptions, folder: Path) -> None:
         source: The input of the case.
         options: Smoothing, repair, bodies.
         folder: Output folder; made if absent.
+        segmented: With a CT: the segment stage's folder.
 
     Raises:
         InputError: The input is not one clean lumen; says what and where.
         ComputationError: A surface could not be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lumen = _make(source, options, folder)
+    lumen = _make(source, options, folder, segmented)
     write_vtp(lumen.mesh, folder / "lumen.vtp")
     numbers = _numbers(lumen)
     (folder / "surface.json").write_text(json.dumps(numbers, indent=2))
@@ -57,11 +60,13 @@ def run(source: Input, options: SurfaceOptions, folder: Path) -> None:
         log.info("surface  %s", note)
 
 
-def _make(source: Input, options: SurfaceOptions, folder: Path) -> Lumen:
+def _make(source: Input, options: SurfaceOptions, folder: Path, segmented: Path | None) -> Lumen:
     if isinstance(source, PhantomInput):
         return _from_phantom(source, options, folder)
     if isinstance(source, LabelInput):
         return _from_labels(source, options)
+    if isinstance(source, CtInput):
+        return _from_shares(source, options, segmented or folder.parent / "segment")
     return _from_surface(source, options)
 
 
@@ -94,6 +99,25 @@ def _from_labels(source: LabelInput, options: SurfaceOptions) -> Lumen:
     volume = read_label_map(source.path, source.label)
     mesh, report = lumen_of_labels(volume, options, source.path)
     return Lumen(mesh, report={"source": str(source.path), "label": source.label, **report})
+
+
+def _from_shares(source: CtInput, options: SurfaceOptions, segmented: Path) -> Lumen:
+    from pipeline.imaging import Volume, read_volume
+    from pipeline.surface.levelset import lumen_of_shares
+
+    told = json.loads((segmented / "segment.json").read_text())
+    stored = read_volume(segmented / "lumen.nii.gz")
+    body = read_volume(segmented / "labels.nii.gz").array == told["labels"][source.tree]
+    shares = Volume(stored.array.astype(np.float32) / 255.0, stored.affine)
+    mesh, report = lumen_of_shares(shares, body, options, segmented / "lumen.nii.gz")
+    bridges = [
+        f"a gap of {bridge['length_mm']:.1f} mm near "
+        f"({', '.join(f'{x:.1f}' for x in bridge['middle_mm'])}) mm is bridged"
+        for bridge in told["tree"]["bridges"]
+    ]
+    report["notes"] = [*report["notes"], *bridges]
+    hint = {"name": "inlet", "point_mm": told["tree"]["ostium_mm"], "role": "inlet"}
+    return Lumen(mesh, (), (hint,), {"source": f"CT, {source.tree} coronary tree", **report})
 
 
 def _from_surface(source: SurfaceInput, options: SurfaceOptions) -> Lumen:

@@ -190,7 +190,6 @@ def stages(monkeypatch, tmp_path):
         Stage("solve", lambda _: {}, ("mesh/mesh.json",), ("solve/out.txt",)),
     )  # fmt: skip
     monkeypatch.setattr(runner, "STAGES", chain)
-    monkeypatch.setattr(runner, "STAGE_NAMES", ("anatomy", "mesh", "solve"))
     monkeypatch.setattr(runner, "ANATOMY", ("anatomy/out.txt",))
 
     def double(folder, adapt, tried):

@@ -40,12 +40,11 @@ def stages(monkeypatch, tmp_path):
         """)
     )
     chain = (
-        Stage("a", lambda case: {"name": case.name}, (), ("a/out.txt",)),
+        Stage("a", lambda case: {"name": case.name}, (), ("a/out.txt",), reads_case=True),
         Stage("b", lambda case: {"order": case.mesh.order}, ("a/out.txt",), ("b/out.txt",)),
         Stage("c", lambda _: {}, ("b/out.txt",), ("c/out.txt",)),
     )
     monkeypatch.setattr(runner, "STAGES", chain)
-    monkeypatch.setattr(runner, "STAGE_NAMES", ("a", "b", "c"))
     original = runner._child
     monkeypatch.setattr(
         runner, "_child", lambda command: original([command[0], str(program), *command[3:]])

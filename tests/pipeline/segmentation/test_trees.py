@@ -48,6 +48,14 @@ def test_left_and_right():
     assert coronaries.shares == pytest.approx(np.where(LEFT | RIGHT, 0.95, 0), abs=1e-3)
 
 
+def test_of_two_trees_one_is_left():
+    """Both lie to the right of the root: the one farther left is the left one."""
+    here, there = rod([24, 26, 15], [10, 38, 15], 1.5), rod([24, 14, 15], [4, 4, 15], 1.2)
+    trees = coronary_trees(found(here | there)).trees
+    assert [tree.side for tree in trees] == ["left", "right"]
+    assert coronary_trees(found(there)).trees[0].side == "right"
+
+
 def test_a_gap_is_bridged_as_wide_as_its_ends():
     cut = LEFT & ~((X[..., 0] > 46) & (X[..., 0] < 49.5))
     coronaries = coronary_trees(found(cut))
