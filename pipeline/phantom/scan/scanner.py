@@ -29,7 +29,7 @@ class Scanner:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Scanner:
-        """Scanners of the last fifteen years at coronary settings."""
+        """A point spread of 0.5 to 0.95 mm, a soft to sharp kernel, noise of 12 to 45 HU."""
         return cls(
             (float(rng.uniform(0.5, 0.85)), float(rng.uniform(0.5, 0.95))),
             float(rng.uniform(0, 0.5)),

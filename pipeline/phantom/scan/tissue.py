@@ -44,7 +44,7 @@ class Contrast:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Contrast:
-        """Coronary CT angiograms: 300 to 600 HU in the artery (most above the 325 HU that protocols aim at)."""
+        """An artery of 290 to 620 HU; right heart and veins anything from hardly enhanced to as bright."""
         artery = float(rng.uniform(290, 620))
         return cls(
             artery=artery,

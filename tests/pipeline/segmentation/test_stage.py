@@ -51,6 +51,7 @@ def exact(scan, monkeypatch, tmp_path):
     return tmp_path / "m.safetensors"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_an_exact_network_gives_the_tree(scan, exact, tmp_path, side):
     scene, image = scan
@@ -80,6 +81,7 @@ def test_an_exact_network_gives_the_tree(scan, exact, tmp_path, side):
     assert surface["end_hints"][0]["role"] == "inlet"
 
 
+@pytest.mark.slow
 def test_no_tree_on_the_wanted_side(scan, exact, tmp_path, monkeypatch):
     write_nifti(scan[1].ct, tmp_path / "ct.nii.gz")
     real = predict.predict
@@ -105,6 +107,7 @@ def test_without_weights(tmp_path):
         stage.run(CtInput(path=tmp_path / "ct.nii.gz"), tmp_path / "ct.nii.gz", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_too_coarse_for_coronaries(scan, exact, tmp_path):
     thick = Volume(scan[1].ct.array[::3, ::3], scan[1].ct.affine @ np.diag([3, 3, 1, 1]))
     write_nifti(thick, tmp_path / "ct.nii.gz")
