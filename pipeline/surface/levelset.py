@@ -31,7 +31,7 @@ Singles = npt.NDArray[np.float32]
 
 CUTOFF_VOXELS = 8.0  # shortest wave of the wall that is kept, at smoothing 1
 SHARES_REACH = (
-    0.75  # voxels: shares tell the wall that well, so farther from their contour it does not go
+    0.5  # voxels: shares tell the wall so well that it goes no farther from their contour
 )
 _BLUR_VOXELS = 0.7
 _MATCH_VOXELS = 1.5  # kernel of the volume comparison

@@ -265,8 +265,8 @@ def test_shares_keep_throats_that_labels_lose(reduction, percent, direction):
     assert healthy == pytest.approx(np.full(9, 3.0), rel=0.01)
     exact = float(np.trapezoid(np.pi * radius**2, z))
     assert report["share_volume_mm3"] == pytest.approx(exact, rel=0.005)
-    assert mesh.volume == pytest.approx(exact, rel=0.02)  # rims are rounded
-    assert np.abs(mesh.points @ axis).max() < 15.4  # no ears: the end and a voxel
+    assert mesh.volume == pytest.approx(exact, rel=0.015)  # rims are rounded
+    assert np.abs(mesh.points @ axis).max() < 15.3  # no ears
     assert genus(mesh) == 0
 
 
