@@ -108,7 +108,7 @@ LIBS
 # 3. The environment ------------------------------------------------------------------------------------
 say "environment in .venv with $("$python" --version)"
 [ -x .venv/bin/python ] && .venv/bin/python -c 'import sys' 2>/dev/null || "$python" -m venv --clear .venv
-# torch from PyPI brings CUDA, 5 GB; without an NVIDIA GPU the CPU build (0.2 GB) does, where its index can be reached.
+# torch from PyPI brings CUDA, 5 GB; without an NVIDIA GPU the CPU build does, where its index can be reached.
 cpu=https://download.pytorch.org/whl/cpu
 if [ -z "${TORCH_INDEX+set}" ] && ! command -v nvidia-smi >/dev/null && command -v curl >/dev/null; then
     TORCH_INDEX=$(curl -sfIo /dev/null --max-time 5 "$cpu/torch/" && printf %s "$cpu" || true)
