@@ -91,7 +91,7 @@ class Blocks:
             fixed: Owned velocity unknowns without freedom; all three at a node.
         """
         self.A = A
-        self.parts, columns = _parts(A)
+        self.parts, columns = parts(A)
         module = native.load(MPI.COMM_SELF, "blocks", DECLARATIONS, SOURCE.read_text())
         self._lib, self._ffi = module.lib, module.ffi
         self.near = A.createVecRight()
@@ -212,7 +212,7 @@ def address(handle: int) -> int:
     return numbers
 
 
-def _parts(A: Any) -> tuple[tuple[Part, ...], Indices]:  # noqa: ANN401
+def parts(A: Any) -> tuple[tuple[Part, ...], Indices]:  # noqa: ANN401
     """The parts of a matrix, and the column of blocks that each place of the second one's stands for."""
     if A.type == "seqbaij":
         return (_part(A.handle),), np.empty(0, np.int32)

@@ -22,6 +22,7 @@ from scipy.sparse import coo_array
 from solver.engine import dolfinx
 from solver.factors import FewIterations, TwoLevel, exact, incomplete, renew
 from solver.sections import SectionLevel, Sections
+from solver.single import SingleCopy
 from solver.spaces import EDGES
 from solver.system import FlowSystem
 
@@ -50,15 +51,16 @@ class CoarseLevel:
         self.values = dolfinx.fem.Function(coarse.space.W)
         self.b, self.x = coarse.A.createVecs()
         self.level: SectionLevel | None = None
+        self.quick: SingleCopy | None = None
         self.two: TwoLevel | None = None
         self.few: FewIterations | None = None
         if coarse.space.dofs <= EXACT_UNKNOWNS:
             self.inner = self.factors = exact(coarse.A)
         else:
             self.level = SectionLevel(coarse, sections)
-            self.inner = incomplete(coarse.A)
-            self.two = TwoLevel(coarse.A, self.level, self.inner)
-            self.factors = self.few = FewIterations(coarse.A, self.two, ITERATIONS, REDUCTION)
+            self.inner, self.quick = incomplete(coarse.A), SingleCopy(coarse.A)
+            self.two = TwoLevel(self.quick, self.level, self.inner)
+            self.factors = self.few = FewIterations(self.quick, self.two, ITERATIONS, REDUCTION)
 
     def _connect(self) -> None:
         """Prolongation of nodes (owned fine ones from all local coarse ones), and the fine node of each vertex."""
@@ -85,6 +87,8 @@ class CoarseLevel:
         inverse_cfl, newton = float(self.fine.inverse_cfl.value), float(self.fine.newton.value)
         self.low_rank = self.coarse.jacobian(inverse_cfl, newton)
         renew(self.inner, self.coarse.A)
+        if self.quick is not None:
+            self.quick.update()
         if self.level is not None:
             self.level.follow(self.coarse.x.x.array[: self.coarse.space.owned])
             self.level.factor()
@@ -112,6 +116,6 @@ class CoarseLevel:
 
     def destroy(self) -> None:
         """Free the PETSc objects (collective); the coarse system is the caller's."""
-        for thing in (self.few, self.two, self.inner, self.level, self.b, self.x):
+        for thing in (self.few, self.two, self.inner, self.quick, self.level, self.b, self.x):
             if thing is not None:
                 thing.destroy()

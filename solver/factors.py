@@ -6,6 +6,7 @@ import itertools
 from typing import Any, Protocol
 
 from solver.engine import PETSc
+from solver.single import SingleCopy
 
 FACTORS = "solver.ilu.IncompleteFactors"
 _COUNT = itertools.count()
@@ -85,11 +86,13 @@ class TwoLevel:
 class FewIterations:
     """A few iterations of a flexible Krylov method in place of a preconditioner's single application."""
 
-    def __init__(self, M: Any, preconditioner: Any, most: int, rtol: float) -> None:  # noqa: ANN401
+    def __init__(self, M: SingleCopy, preconditioner: Any, most: int, rtol: float) -> None:  # noqa: ANN401
         """Take at most so many iterations, fewer where the residual falls by ``rtol`` before."""
         self.preconditioner = preconditioner
-        self.ksp = PETSc.KSP().create(M.comm)
-        self.ksp.setOperators(M)
+        self.operator = PETSc.Mat().createPython(M.A.getSizes(), _Multiplied(M), M.A.comm)
+        self.operator.setUp()
+        self.ksp = PETSc.KSP().create(M.A.comm)
+        self.ksp.setOperators(self.operator)
         self.ksp.setType("fgmres")
         self.ksp.setPCSide(PETSc.PC.Side.RIGHT)
         self.ksp.setTolerances(rtol=rtol, atol=1e-300, max_it=most)
@@ -107,6 +110,17 @@ class FewIterations:
     def destroy(self) -> None:
         """Free the Krylov method (collective)."""
         self.ksp.destroy()
+        self.operator.destroy()
+
+
+class _Multiplied:
+    """A matrix as PETSc multiplies with it."""
+
+    def __init__(self, M: SingleCopy) -> None:
+        self.M = M
+
+    def mult(self, _: Any, x: Any, y: Any) -> None:  # noqa: ANN401
+        self.M.mult(x, y)
 
 
 class _Applied:

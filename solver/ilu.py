@@ -1,8 +1,8 @@
-"""Incomplete factors with one level of fill, in single precision: a PETSc preconditioner for matrices of 4 x 4 blocks.
+"""Incomplete factors with one level of fill, kept in half precision: a PETSc preconditioner for blocks of 4 x 4.
 
-A preconditioner need not be exact, and its factors are what a Krylov method reads most of: half the bytes, and blocks
-that fill one vector register each. PETSc's own have the precision of everything else. Why: docs/decisions/
-0016-incomplete-factors.md.
+A preconditioner need not be exact, and its factors are what a Krylov method reads most of: a quarter of the bytes, and
+blocks that fill one vector register each. PETSc's own have the precision of everything else. Why: docs/decisions/
+0016-incomplete-factors.md and 0027-half-precision.md.
 
 Reference:
     Saad (2003), Iterative Methods for Sparse Linear Systems, 2nd ed., SIAM, sec. 10.3.3 (fill by levels),
@@ -30,14 +30,13 @@ Indices = npt.NDArray[np.int32]
 SOURCE = Path(__file__).with_suffix(".c")
 DECLARATIONS = """
 int ilu_factor(int n, const int *low, const int *up, const int *index, const int *natural, const int *place,
-               const int *first, const int *column, const double *value, int *where, float *factors);
+               const int *first, const int *column, const double *value, int *where, float *work, uint32_t *factors);
 void ilu_solve(int n, const int *low, const int *up, const int *index, const int *natural,
-               const float *factors, const double *x, double *y, float *work);
+               const uint32_t *factors, const double *x, double *y, float *work);
 void ilu_solve_transposed(int n, const int *low, const int *up, const int *index, const int *natural,
-                          const float *factors, const double *x, double *y, float *work);
+                          const uint32_t *factors, const double *x, double *y, float *work);
 """
 BLOCK = 4
-ALIGNMENT = 64  # bytes: what the kernels' vectors want
 
 
 class IncompleteFactors:
@@ -71,7 +70,8 @@ class IncompleteFactors:
             self._int(column),
             self._ffi.cast("const double *", value),
             self._int(self._where),
-            self._float(self._factors),
+            self._cast("float *", self._row),
+            self._cast("uint32_t *", self._factors),
         )
 
     def apply(self, _: Any, x: Any, y: Any) -> None:  # noqa: ANN401
@@ -87,10 +87,10 @@ class IncompleteFactors:
         kernel(
             len(self._place),
             *(self._int(a) for a in self._pattern),
-            self._float(self._factors),
-            self._ffi.cast("const double *", given.ctypes.data),
-            self._ffi.cast("double *", made.ctypes.data),
-            self._float(self._work),
+            self._cast("uint32_t *", self._factors),
+            self._cast("const double *", given),
+            self._cast("double *", made),
+            self._cast("float *", self._work),
         )
 
     def _analyse(self, first: Indices, column: Indices) -> None:
@@ -111,18 +111,14 @@ class IncompleteFactors:
         self._place, self.natural = place, natural
         self._pattern = tuple(np.ascontiguousarray(a, np.int32) for a in (low, up, index, natural))
         self._where = np.full(n, -1, dtype=np.int32)
-        self._factors = _aligned(index.size * BLOCK**2)
-        self._work = _aligned(n * BLOCK)
+        longest = int((np.diff(L.indptr) + np.diff(U.indptr)[::-1]).max(initial=1))
+        self._factors = native.aligned(index.size * BLOCK**2 // 2, np.uint32)
+        self._row = native.aligned(longest * BLOCK**2, np.float32)
+        self._work = native.aligned((n + 1) * BLOCK, np.float32)
+        self._work[:] = 0.0
 
     def _int(self, values: Indices) -> Any:  # noqa: ANN401
-        return self._ffi.cast("int *", values.ctypes.data)
+        return self._cast("int *", values)
 
-    def _float(self, values: npt.NDArray[np.float32]) -> Any:  # noqa: ANN401
-        return self._ffi.cast("float *", values.ctypes.data)
-
-
-def _aligned(size: int) -> npt.NDArray[np.float32]:
-    """Uninitialised numbers that begin at a multiple of `ALIGNMENT`."""
-    raw = np.empty(4 * size + ALIGNMENT, dtype=np.uint8)
-    skip = -raw.ctypes.data % ALIGNMENT
-    return raw[skip : skip + 4 * size].view(np.float32)
+    def _cast(self, kind: str, values: npt.NDArray[Any]) -> Any:  # noqa: ANN401
+        return self._ffi.cast(kind, values.ctypes.data)

@@ -1,4 +1,7 @@
-"""Linear solves: GMRES on the exact operator; incomplete factors of its sparse part, and a coarse level."""
+"""Linear solves: GMRES; incomplete factors of the operator's sparse part, and a coarse level.
+
+With incomplete factors GMRES multiplies in single precision first; what it finds is held against the operator itself.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,12 @@ from solver.coupling import Emphasis, LowRank, LowRankOperator, WoodburyPrecondi
 from solver.engine import PETSc
 from solver.factors import TwoLevel, exact, incomplete, renew
 from solver.sections import SectionLevel
+from solver.single import SingleCopy
+
+ROUNDED = 1e-6
+"""Tolerances below are not for rounded products."""
+SLACK = 1.5
+"""Over its tolerance, a solution found with rounded products may leave so much; else it goes on with exact ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,8 @@ class LinearSolver:
         self.M, self.low_rank, self.options = M, low_rank, options
         self.seconds = {"factor": 0.0, "solve": 0.0}
         self.inner, self.coarse = (exact if options.direct else incomplete)(M), coarse
-        self.two = None if coarse is None else TwoLevel(M, coarse, self.inner)
+        self.quick = None if options.direct else SingleCopy(M)
+        self.two = None if coarse is None else TwoLevel(self.quick or M, coarse, self.inner)
         self.preconditioner = inner = self.two or self.inner
         self.operator = PETSc.Mat().createPython(M.getSizes(), comm=M.comm)
         self.emphasis = emphasis
@@ -88,6 +98,8 @@ class LinearSolver:
         """
         start = perf_counter()
         renew(self.inner, self.M)
+        if self.quick is not None:
+            self.quick.update()
         if self.coarse is not None:
             self.coarse.factor()
         self.seconds["factor"] += perf_counter() - start
@@ -131,9 +143,29 @@ class LinearSolver:
         self.ksp.setUp()
         b.copy(self.rhs)
         self.emphasis.apply(self.rhs)
-        self.ksp.solve(self.rhs, x)
+        rough = self.quick is not None and rtol > ROUNDED
+        if self.quick is not None:
+            self.quick.update()
+            self.context.M = self.quick if rough else self.M
+        iterations, good = self._run(x)
+        self.context.M = self.M
+        if rough and good and self._residual(x) > SLACK * rtol * self.rhs.norm():
+            self.ksp.setInitialGuessNonzero(True)
+            more, good = self._run(x)
+            iterations += more
         self.seconds["solve"] += perf_counter() - start
+        return iterations, good
+
+    def _run(self, x: Any) -> tuple[int, bool]:  # noqa: ANN401
+        """The Krylov method by itself: its iterations, and whether it met its tolerance."""
+        self.ksp.solve(self.rhs, x)
         return int(self.ksp.getIterationNumber()), int(self.ksp.getConvergedReason()) > 0
+
+    def _residual(self, x: Any) -> float:  # noqa: ANN401
+        """Norm of what the operator itself leaves of the right-hand side."""
+        self.operator.mult(x, self.work)
+        self.work.aypx(-1.0, self.rhs)
+        return float(self.work.norm())
 
     def solve_transposed(self, b: Any, x: Any, rtol: float) -> None:  # noqa: ANN401
         """Solve ``(M + U V^T)^T x = b`` with the transposed factors, to a tolerance or the iteration limit."""
@@ -166,6 +198,7 @@ class LinearSolver:
             self.operator,
             self.two,
             self.inner,
+            self.quick,
             self.rhs,
             self.work,
             self.coarse,

@@ -9,10 +9,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from cffi import FFI
 
 from solver.engine import JIT_OPTIONS
 
+ALIGNMENT = 64  # bytes: what the kernels' vectors want
 HEADERS = "#include <math.h>\n#include <stddef.h>\n#include <stdint.h>\n"
 
 
@@ -54,3 +57,11 @@ def _compile(name: str, declarations: str, source: str, flags: list[str], path: 
         builder.set_source(name, source, extra_compile_args=flags)
         built = builder.compile(tmpdir=place)
         os.replace(built, path)  # whoever else made it meanwhile
+
+
+def aligned(size: int, kind: type[np.generic]) -> npt.NDArray[Any]:
+    """Uninitialised numbers that begin at a multiple of `ALIGNMENT`."""
+    length = size * np.dtype(kind).itemsize
+    raw = np.empty(length + ALIGNMENT, dtype=np.uint8)
+    skip = -raw.ctypes.data % ALIGNMENT
+    return raw[skip : skip + length].view(kind)

@@ -31,8 +31,9 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "P1-P1 0.1 M": LINEAR,
     "P1-P1 0.3 M": (*LINEAR, *THIRD),
     "P1-P1 1 M": (*LINEAR, *MILLION),
+    "P1-P1 2 M": (*LINEAR, "mesh.elements_per_diameter=13.6", "mesh.elements_across_throat=16.1"),
 }
-GROWTH = ("P1-P1 0.1 M", "P1-P1 0.3 M", "P1-P1 1 M")
+GROWTH = ("P1-P1 0.1 M", "P1-P1 0.3 M", "P1-P1 1 M", "P1-P1 2 M")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from solver.engine import MPI, dolfinx
 from solver.io import mesh as mesh_file
 from solver.problem import FlowProblem
 from solver.scales import choose
+from solver.single import SingleCopy
 from solver.system import FlowSystem
 
 
@@ -64,9 +65,32 @@ def differences(path, element, comm=MPI.COMM_WORLD):
     size = wanted.norm()
     wanted.axpy(-1.0, system.A)
     gaps["A"] = wanted.norm() / size
+    gaps |= {f"single {name}": gap for name, gap in _rounded(system).items()}
     edge = comm.allreduce(len(cells.edge)) / comm.allreduce(len(cells.cells))
     system.destroy()
     return gaps, edge
+
+
+def _rounded(system):
+    """Products of the matrix in single precision against its own, after the matrix changed; relative."""
+    quick = SingleCopy(system.A)
+    quick.update()
+    system.jacobian(0.2, 1.0)
+    quick.update()
+    x, y = system.A.createVecs()
+    z = x.duplicate()
+    x.array[:] = np.cos(np.arange(*x.getOwnershipRange()))
+    gaps = {}
+    for name, exact, rounded in (
+        ("A x", system.A.mult, quick.mult),
+        ("A^T x", system.A.multTranspose, quick.multTranspose),
+    ):
+        exact(x, y)
+        rounded(x, z)
+        z.axpy(-1.0, y)
+        gaps[name] = z.norm() / y.norm()
+    quick.destroy()
+    return gaps
 
 
 if __name__ == "__main__":

