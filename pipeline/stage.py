@@ -186,9 +186,10 @@ def mpiexec() -> str:
 
 
 def mpi_environment() -> dict[str, str]:
-    """Environment of the MPI job: one thread a rank; shared memory transport on one machine."""
+    """Environment of the MPI job: one thread a rank; shared memory transport on one machine; large pages."""
     return {
         "UCX_TLS": "self,sm,tcp",
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # where the system leaves large pages to who asks for them
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

@@ -15,6 +15,7 @@ typedef int Half __attribute__((vector_size(32)));
 typedef union { Eight columns; Four column[2]; } Quarters;
 typedef struct { Eight columns[2]; } Block;
 
+#define AHEAD 64 /* blocks to fetch ahead of their use */
 #define BOTH(a, m) __builtin_shuffle(a, ((Half){m, m + 1, m + 2, m + 3, m, m + 1, m + 2, m + 3}))
 #define ROW(b, m) __builtin_shuffle(b, ((Half){m, m, m, m, 4 + m, 4 + m, 4 + m, 4 + m}))
 #define SPREAD(x, m) __builtin_shuffle(x, ((Half){m, m, m, m, m + 1, m + 1, m + 1, m + 1}))
@@ -49,6 +50,7 @@ static inline Four row(const Kept *a, const int *index, int from, int to, const 
     Eight sum[2] = {{0}};
     for (int q = from; q < to; ++q) {
         const Eight v = *(const Unaligned *)(x + 4 * (size_t)index[q]);
+        __builtin_prefetch(a + q + AHEAD);
         sum[0] += first_columns(a[q]) * SPREAD(v, 0);
         sum[1] += last_columns(a[q]) * SPREAD(v, 2);
     }

@@ -6,6 +6,7 @@ typedef float Unaligned __attribute__((vector_size(32), may_alias, aligned(16)))
 typedef int Half __attribute__((vector_size(32)));
 typedef union { Eight columns; Four column[2]; } Quarters;
 
+#define AHEAD 32 /* blocks to fetch ahead of their use */
 #define SPREAD(x, m) __builtin_shuffle(x, ((Half){m, m, m, m, m + 1, m + 1, m + 1, m + 1}))
 
 /* y = A x, or y + A x; reads `x` four numbers too far. */
@@ -17,6 +18,7 @@ void single_multiply(int rows, const int *first, const int *column, const float 
         Eight sum[2] = {{0}};
         for (int q = first[i]; q < first[i + 1]; ++q) {
             const Eight v = *(const Unaligned *)(x + 4 * (size_t)column[q]);
+            __builtin_prefetch(a + 2 * (size_t)(q + AHEAD));
             sum[0] += a[2 * (size_t)q] * SPREAD(v, 0);
             sum[1] += a[2 * (size_t)q + 1] * SPREAD(v, 2);
         }
