@@ -105,13 +105,67 @@ def _verb(name: str, text: str) -> None:
 
 
 _verb("image", "Read a CT: Hounsfield units, without identifiers.")
-_verb("segment", "Run up to the lumen of a CT's coronaries.")
 _verb("surface", "Run up to the closed lumen surface.")
 _verb("anatomy", "Run up to ends, centrelines, flow extensions and lesions.")
 _verb("mesh", "Run up to the tetrahedral mesh.")
 _verb("solve", "Run up to the flow solution.")
 _verb("ffr", "Run up to the FFR field and its numbers.")
 _verb("report", "Run up to the report (the same as run).")
+
+
+@app.command()
+def segment(
+    case: CaseFile,
+    output: Folder = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Weights of 'ffr3d train' [default: bundled].")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Run up to the lumen of a CT's coronaries."""
+    chosen = () if model is None else (f"input.model={model.resolve()}",)
+    run(case, output, [*(overrides or ()), *chosen], None, StageName.segment)
+
+
+@app.command()
+def train(  # noqa: PLR0913 - typer takes one argument an option
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder; a killed run goes on.")],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", help="A dataset in nnU-Net's layout; may be repeated."),
+    ] = None,
+    synthetic: Annotated[
+        bool, typer.Option(help="Synthetic CT as well (alone, if there is no --data).")
+    ] = True,
+    begin: Annotated[
+        Path | None, typer.Option("--begin", help="A model whose weights to begin with.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps in all.")] = 4000,
+    batch: Annotated[int, typer.Option(min=1, help="Patches a step.")] = 2,
+    edge: Annotated[int, typer.Option(min=32, help="Voxels along a patch's edge; of 16.")] = 64,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that make patches.")] = 1,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Train the segmentation network; its model is for --model and input.model."""
+    from pipeline.segmentation.network import Design, load
+    from pipeline.segmentation.patches import Stream
+    from pipeline.segmentation.training import Data, Training
+    from pipeline.segmentation.training import train as run_training
+
+    model = None if begin is None else load(begin)
+    design = Design() if model is None else model.design
+    wrong = edge % 2 ** (len(design.filters) - 1)
+    if wrong or not (synthetic or data):
+        raise InputError(
+            field="--edge" if wrong else "--data",
+            wanted="a multiple of 16" if wrong else "a dataset, or synthetic CT",
+            got=str(edge) if wrong else "neither",
+            remedy="64 is a good start" if wrong else "leave --no-synthetic out",
+        )
+    sources = Data(Stream(edge=edge) if synthetic else None, tuple(data or ()), edge)
+    how = Training(steps=steps, batch=batch, workers=workers, seed=seed)
+    run_training(output, design, sources, how, model)
+    console.print(f"Model: {output / 'model.safetensors'}", soft_wrap=True)
 
 
 @app.command("mesh-series")

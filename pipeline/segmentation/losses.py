@@ -1,5 +1,7 @@
 """What training lowers: cross-entropy against shares, Dice, and clDice for the lumen's connectedness.
 
+Shares that are not a number are not known, and count for nothing.
+
 Reference: Shit et al., clDice, CVPR 2021, doi 10.1109/CVPR46437.2021.01629 (soft skeletons; MONAI's SoftclDiceLoss).
 """
 
@@ -26,15 +28,16 @@ def segmentation_loss(cldice: float = 0.2) -> Loss:
     skeleton = SoftclDiceLoss(iter_=4)
 
     def loss(logits: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-        logits = logits.float()
+        known = torch.isfinite(share)
+        logits, share = logits.float(), torch.nan_to_num(share)
         entropy = torch.nn.functional.binary_cross_entropy_with_logits(
             logits, share, reduction="none"
         )
-        p = torch.sigmoid(logits)
+        p = torch.sigmoid(logits) * known
         total = torch.zeros((), device=logits.device)
         for k, weight in enumerate(_WEIGHTS):
-            part = 10.0 * entropy[:, k].mean() + soft_dice(p[:, k], share[:, k])
-            total = total + weight * part
+            mean = (entropy * known)[:, k].sum() / known[:, k].sum().clamp(min=1)
+            total = total + weight * (10.0 * mean + soft_dice(p[:, k], share[:, k]))
         if cldice > 0:
             total = total + cldice * skeleton(p[:, :1], share[:, :1])
         return total

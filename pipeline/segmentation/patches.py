@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.spatial.transform import Rotation
 from torch.utils.data import IterableDataset, get_worker_info
@@ -80,13 +81,23 @@ class Patches(IterableDataset[Sample]):
         spacing = np.full(3, self._design.voxel_mm)
         hu = scanned(exact.hu, spacing, Scanner.draw(rng), rng)
         inner = (slice(_MARGIN, -_MARGIN),) * 3
-        flips = tuple(k for k in range(3) if rng.uniform() < 0.5)
-        turn = rng.permutation(3)
-        x = np.flip(hu[inner].transpose(turn), flips)
-        y = np.flip(exact.shares[:, *inner].transpose(0, *(turn + 1)), tuple(k + 1 for k in flips))
-        shift, scale = rng.normal(0, 15), rng.normal(1, 0.03)
-        image = torch.from_numpy(np.ascontiguousarray(x)) * float(scale) + float(shift)
-        return self._design.scaled(image)[None], torch.from_numpy(np.ascontiguousarray(y))
+        return turned(self._design, hu[inner], exact.shares[:, *inner], rng)
+
+
+def turned(
+    design: Design,
+    hu: npt.NDArray[np.float32],
+    shares: npt.NDArray[np.float32],
+    rng: np.random.Generator,
+) -> Sample:
+    """A sample with its axes exchanged and mirrored at random, and its attenuations shifted and scaled a little."""
+    flips = tuple(k for k in range(3) if rng.uniform() < 0.5)
+    turn = rng.permutation(3)
+    x = np.flip(hu.transpose(turn), flips)
+    y = np.flip(shares.transpose(0, *(turn + 1)), tuple(k + 1 for k in flips))
+    shift, scale = rng.normal(0, 15), rng.normal(1, 0.03)
+    image = torch.from_numpy(np.ascontiguousarray(x)) * float(scale) + float(shift)
+    return design.scaled(image)[None], torch.from_numpy(np.ascontiguousarray(y))
 
 
 def _place(scene: Scene, rng: np.random.Generator) -> Array:

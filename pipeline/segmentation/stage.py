@@ -85,7 +85,7 @@ def _weights(source: CtInput) -> Path:
         field="input.model",
         wanted="the weights of a segmentation network (.safetensors)",
         got="none: this version comes without any",
-        remedy="train one (pipeline.segmentation.training), or give a label map (input.kind: labels)",
+        remedy="train one (ffr3d train), or give a label map (input.kind: labels)",
     )
 
 

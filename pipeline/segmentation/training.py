@@ -1,4 +1,4 @@
-"""Training: patches from `pipeline.segmentation.patches`, on a GPU where there is one, else on the CPU in bfloat16.
+"""Training: synthetic patches and users' datasets, on a GPU where there is one, else on the CPU in bfloat16.
 
 Killed, it goes on from its last checkpoint. What is saved is a running mean of the weights.
 """
@@ -9,17 +9,18 @@ import csv
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
+from pipeline.segmentation.dataset import FilePatches, Mixed, prepare, read_dataset
 from pipeline.segmentation.losses import segmentation_loss
 from pipeline.segmentation.network import Design, Model, build, save
-from pipeline.segmentation.patches import Patches, Stream
+from pipeline.segmentation.patches import Patches, Sample, Stream
 
 log = logging.getLogger("ffr3d")
 
@@ -45,21 +46,64 @@ class Training:
     save_every: int = 100
 
 
-def train(folder: Path, design: Design, stream: Stream, how: Training) -> Model:
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What a network is trained on.
+
+    Attributes:
+        stream: How synthetic patches are drawn; None for none.
+        datasets: Folders in nnU-Net's layout; patches of each are drawn as often as synthetic ones.
+        edge: Voxels along an edge of the datasets' patches.
+    """
+
+    stream: Stream | None = field(default_factory=Stream)
+    datasets: tuple[Path, ...] = ()
+    edge: int = 64
+
+    def patches(self, design: Design, folder: Path, seed: int) -> IterableDataset[Sample]:
+        """Samples without end; the datasets' cases are prepared in the folder.
+
+        Raises:
+            InputError: A dataset that cannot be read.
+        """
+        sources: list[IterableDataset[Sample]] = []
+        if self.stream is not None:
+            sources.append(Patches(design, self.stream, seed))
+        for number, where in enumerate(self.datasets):
+            cases = prepare(read_dataset(where), design, folder / "prepared" / f"{number}")
+            sources.append(FilePatches(cases, design, self.edge, seed))
+        return sources[0] if len(sources) == 1 else Mixed(sources)
+
+
+def train(
+    folder: Path, design: Design, data: Data, how: Training, begin: Model | None = None
+) -> Model:
     """Train a network; ``model.safetensors``, ``checkpoint.pt`` and ``training.csv`` in the folder.
 
     The checkpoint is the optimiser's state, read back by torch with tensors only (never arbitrary pickles).
+
+    Args:
+        folder: Where; a training that was cut short goes on.
+        design: Of the network.
+        data: What it learns from.
+        how: How long and how.
+        begin: A model of the same design whose weights it begins with.
+
+    Raises:
+        InputError: A dataset that cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(how.seed)
     network = build(design).to(device)
+    if begin is not None:
+        network.load_state_dict(begin.network.state_dict())
     mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.995))
     optimiser = torch.optim.AdamW(network.parameters(), lr=how.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step / how.steps))
     state = {"network": network, "mean": mean, "optimiser": optimiser, "schedule": schedule}
     first = _resume(folder / "checkpoint.pt", state, device)
-    patches = Patches(design, stream, seed=how.seed + 7 * first)
+    patches = data.patches(design, folder, how.seed + 7 * first)
     loader = DataLoader(patches, batch_size=how.batch, num_workers=how.workers)
     loss_of, began, recent = segmentation_loss(), time.monotonic(), []
     for step, (image, share) in enumerate(loader, start=first + 1):
@@ -79,7 +123,7 @@ def train(folder: Path, design: Design, stream: Stream, how: Training) -> Model:
             _note(folder, step, recent, time.monotonic() - began)
             recent.clear()
             _checkpoint(folder / "checkpoint.pt", state, step)
-    model = Model(mean.module.eval().cpu(), design, _card(stream, how))
+    model = Model(mean.module.eval().cpu(), design, _card(data, how, begin))
     save(model, folder / "model.safetensors")
     return model
 
@@ -89,11 +133,13 @@ def _rate(done: float) -> float:
     return min(done / 0.03, 0.5 * (1.01 + 0.99 * math.cos(math.pi * min(done, 1.0)))) + 1e-3
 
 
-def _card(stream: Stream, how: Training) -> dict[str, Any]:
+def _card(data: Data, how: Training, begin: Model | None) -> dict[str, Any]:
+    synthetic = "synthetic CT of ffr3d (pipeline.phantom.scan)"
     return {
-        "data": "synthetic CT of ffr3d (pipeline.phantom.scan); no patient's image",
-        "stream": asdict(stream),
+        "data": [*([synthetic] if data.stream else []), *(str(path) for path in data.datasets)],
+        "stream": asdict(data.stream) if data.stream else None,
         "training": asdict(how),
+        "begun_with": begin.card if begin else None,
     }
 
 

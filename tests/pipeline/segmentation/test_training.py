@@ -9,7 +9,7 @@ import torch
 from pipeline.segmentation.losses import segmentation_loss
 from pipeline.segmentation.network import Design, load
 from pipeline.segmentation.patches import Patches, Stream
-from pipeline.segmentation.training import Training, train
+from pipeline.segmentation.training import Data, Training, train
 
 DESIGN = Design(filters=(4, 8, 8))
 STREAM = Stream(edge=16, patches=2, again=2, store=3)
@@ -49,16 +49,29 @@ def test_loss_is_least_for_the_truth():
     assert loss(right, share) < 0.1 < loss(noisy, share) < loss(-right, share)
 
 
+def test_what_is_not_known_counts_for_nothing():
+    share = torch.zeros(1, 3, 12, 12, 12)
+    share[0, 0, 3:9, 4:8, 4:8] = 1.0
+    loss = segmentation_loss()
+    logits = torch.where(share > 0.5, 2.0, -2.0).requires_grad_()
+    share[:, 1:] = torch.nan
+    value = loss(logits, share)
+    value.backward()
+    assert torch.isfinite(value)
+    assert logits.grad[:, 0].abs().max() > 0
+    assert logits.grad[:, 1:].abs().max() == 0
+
+
 @pytest.mark.parametrize("first", [2, 4])
 def test_a_killed_training_goes_on(tmp_path, first):
     """Four steps at once or two and two (then four again: nothing is left to do)."""
     how = Training(steps=4, batch=1, workers=0, save_every=1)
-    train(tmp_path, DESIGN, STREAM, replace(how, steps=first))
-    model = train(tmp_path, DESIGN, STREAM, how)
+    train(tmp_path, DESIGN, Data(STREAM), replace(how, steps=first))
+    model = train(tmp_path, DESIGN, Data(STREAM), how)
     rows = (tmp_path / "training.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["1", "2", "3", "4"]
     read = load(tmp_path / "model.safetensors")
     assert read.design == DESIGN
-    assert "no patient" in read.card["data"]
+    assert read.card["data"] == ["synthetic CT of ffr3d (pipeline.phantom.scan)"]
     weights = zip(model.network.parameters(), read.network.parameters(), strict=True)
     assert all(torch.allclose(a, b, atol=2e-3) for a, b in weights)
