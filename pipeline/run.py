@@ -97,7 +97,8 @@ def stages_of(case: Case) -> tuple[Stage, ...]:
     if not isinstance(case.input, CtInput):
         return STAGES
     surface = replace(STAGES[0], inputs=SEGMENT, reads_case=False)
-    return (*CT_STAGES, surface, *STAGES[1:])
+    report = replace(STAGES[-1], inputs=(*STAGES[-1].inputs, *IMAGE, *SEGMENT))
+    return (*CT_STAGES, surface, *STAGES[1:-1], report)
 
 
 def run(case: Case, folder: Path, *, start: str | None = None, stop: str | None = None) -> Manifest:

@@ -12,6 +12,7 @@ from pipeline.report.border import straighten
 from pipeline.report.colours import scales
 from pipeline.report.data import Run, gather
 from pipeline.report.html import render
+from pipeline.report.reformat import reformats
 from pipeline.report.scenes import Label
 from pipeline.report.viewer import scene
 
@@ -39,7 +40,7 @@ def run(run_folder: Path, case: Case) -> None:
     labels = _labels(data)
     figures = {
         name: run_folder / "figures" / f"{name}.png"
-        for name in ("map", "mesh", "pull_back", "convergence", "quality")
+        for name in ("map", "mesh", "pull_back", "convergence", "quality", "reformat")
     }
     (run_folder / "figures").mkdir(exist_ok=True)
     charts.pull_back(data, figures["pull_back"])
@@ -47,6 +48,8 @@ def run(run_folder: Path, case: Case) -> None:
         del figures["convergence"]
     if not charts.mesh_quality(data, figures["quality"]):
         del figures["quality"]
+    if not reformats(data, figures["reformat"]):
+        del figures["reformat"]
     scenes.ffr_map(wall, fields[0], labels, figures["map"])
     place = _mesh_figure(data, figures["mesh"])
     view = scene(wall, fields, labels)

@@ -42,7 +42,8 @@ STYLE: Any = {
 
 
 @contextmanager
-def _figure(width: float, height: float) -> Iterator[Figure]:
+def sheet(width: float, height: float) -> Iterator[Figure]:
+    """A figure of a size [in] in the report's style."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -55,7 +56,7 @@ def _figure(width: float, height: float) -> Iterator[Figure]:
 
 def pull_back(run: Run, path: Path) -> None:
     """FFR and lumen diameter along every centreline, with the threshold and the lesions."""
-    with _figure(9.0, 5.6) as figure:
+    with sheet(9.0, 5.6) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.3])
         shared = _shared(run.pull_backs)
         for k, curve in enumerate(run.pull_backs):
@@ -144,7 +145,7 @@ def convergence(run: Run, path: Path) -> bool:
     rows = run.flow.history
     if not any(_number(row.get("residual")) for row in rows):
         return False
-    with _figure(9.0, 3.2) as figure:
+    with sheet(9.0, 3.2) as figure:
         left, right = figure.subplots(1, 2)
         _residuals(left, rows)
         left.axhline(run.ffr["evidence"]["solver"]["tolerance"], color=INK, lw=0.9, ls=(0, (5, 3)))
@@ -164,7 +165,7 @@ def mesh_quality(run: Run, path: Path) -> bool:
     if "histograms" not in quality:
         return False
     asked = run.case.mesh
-    with _figure(9.0, 5.2) as figure:
+    with sheet(9.0, 5.2) as figure:
         (angles, jacobian), (aspect, across) = figure.subplots(2, 2)
         _bars(angles, quality, "dihedral", asked.min_dihedral_deg, "smallest")
         _bars(angles, quality, "max_dihedral", None, "largest")
