@@ -39,8 +39,10 @@ class LabelInput(Section):
 
     kind: Literal["labels"] = "labels"
     path: Path
-    label: int | None = Field(
-        default=None, ge=1, description="lumen label; every non-zero voxel if absent"
+    label: Annotated[int, Field(ge=1)] | str | None = Field(
+        default=None,
+        description="the lumen's label, or its name where the file has names (TotalSegmentator --ml, Slicer's "
+        ".seg.nrrd); if absent those that say coronary or lumen, without names every non-zero voxel",
     )
 
 

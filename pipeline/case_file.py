@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from meshing.errors import InputError
 from pipeline.case import Case, CtInput, Input, PhantomInput, SurfaceInput
+from pipeline.imaging.names import FILE_OF_CORONARIES
 
 PREVIEW = (
     "mesh.elements_per_diameter=3",
@@ -87,6 +88,9 @@ LABEL_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
 def _read(path: Path) -> dict[str, Any]:
     name = path.name.lower()
+    if path.is_dir() and (path / FILE_OF_CORONARIES).is_file():  # TotalSegmentator's output
+        file = (path / FILE_OF_CORONARIES).resolve()
+        return {"name": "coronary_arteries", "input": {"kind": "labels", "path": str(file)}}
     if path.is_dir() or name.endswith(DICOM_SUFFIXES):
         return {
             "name": "ct",

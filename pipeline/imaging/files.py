@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from meshing.errors import InputError
 from pipeline.imaging.checks import check
+from pipeline.imaging.names import belongs, named_labels
 from pipeline.imaging.volume import Volume
 
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -18,35 +19,65 @@ _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 _REMEDY = "give a 3D image in NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd)"
 
 
-def read_label_map(path: Path, label: int | None = None) -> Volume:
+def read_label_map(path: Path, label: int | str | None = None) -> Volume:
     """The lumen of a label map as a boolean volume.
 
     Args:
         path: NIfTI, NRRD or MetaImage file.
-        label: Value of the lumen; every non-zero voxel if None.
+        label: Value of the lumen, or its name where the file has names (`pipeline.imaging.names`). If None: the labels
+            whose names say coronary or lumen; in a file without names every non-zero voxel.
 
     Raises:
         InputError: Missing or unreadable file, not 3D, NaN or infinite voxels, no voxel of the label,
-            impossible voxel size.
+            impossible voxel size; no label of that name, or no name that says lumen.
     """
     volume = read_volume(path)
-    array = volume.array
-    mask = array != 0 if label is None else array == label
+    array, values = volume.array, _values(path, label)
+    mask = array != 0 if values is None else np.isin(array, values)
     if not mask.any():
         present = np.unique(array)
         listed = ", ".join(f"{v:g}" for v in present[:12]) + (", ..." if len(present) > 12 else "")
+        asked = "" if values is None else " or ".join(str(v) for v in values)
         raise InputError(
             file=path,
             field="label",
-            wanted="a voxel that is not zero" if label is None else f"voxels of label {label}",
+            wanted="a voxel that is not zero" if values is None else f"voxels of label {asked}",
             got="an empty label map"
             if len(present) == 1 and present[0] == 0
             else f"only the labels {listed}",
             remedy="segment the lumen"
-            if label is None
+            if values is None
             else "give input.label as one of the labels present",
         )
     return Volume(mask, volume.affine)
+
+
+def _values(path: Path, label: int | str | None) -> list[int] | None:
+    """Label values of the lumen; None for every one that is not zero."""
+    if isinstance(label, int):
+        return [label]
+    names = named_labels(Path(path))
+    if label is None and not names:
+        return None
+    found = [
+        value
+        for name, value in names.items()
+        if (belongs(name, "lumen") if label is None else name.lower() == label.lower())
+    ]
+    if found:
+        return found
+    listed = ", ".join(list(names)[:12]) + (", ..." if len(names) > 12 else "")
+    raise InputError(
+        file=path,
+        field="label",
+        wanted="a label whose name says coronary or lumen"
+        if label is None
+        else f"a label called {label!r}",
+        got=f"the names {listed}" if names else "a file without names of its labels",
+        remedy="give input.label as one of these names, or as a number"
+        if names
+        else "give input.label as a number",
+    )
 
 
 def read_volume(path: Path) -> Volume:

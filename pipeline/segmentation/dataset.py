@@ -10,7 +10,6 @@ Reference: nnU-Net's dataset format (documentation/dataset_format.md of MIC-DKFZ
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,17 +22,11 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from meshing.errors import InputError
 from pipeline.imaging import Volume, read_volume
+from pipeline.imaging.names import TISSUES, belongs
 from pipeline.segmentation.network import Design
 from pipeline.segmentation.patches import Sample, turned
 from pipeline.segmentation.predict import on_cubes
 
-NAMES = {  # output: names of labels that belong to it
-    "lumen": re.compile(
-        r"coronar|lumen|^(vessels?|arter(y|ies))$|^(lm|lad|lcx|cx|rca|d\d?|om\d?|pda|plv?)$"
-    ),
-    "aorta": re.compile(r"aorta"),
-    "calcium": re.compile(r"calci"),
-}
 _REMEDY = "see nnU-Net's dataset_format.md; labels are known by their names: lumen or coronary, aorta, calcium"
 _PLACES = 20_000  # lumen voxels kept of a case, to draw patches at
 _SAME = 1e-2  # of a voxel: two grids are one
@@ -107,8 +100,8 @@ def _numbers(labels: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     for key, value in labels.items():
         name, of = (str(value), key) if str(key).isdigit() else (str(key), value)
         values = tuple(int(x) for x in (of if isinstance(of, list) else [of]))
-        for output, words in NAMES.items():
-            if words.search(name.lower()):
+        for output in TISSUES:
+            if belongs(name, output):
                 found[output] = (*found.get(output, ()), *values)
     return found
 
