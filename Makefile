@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test check verify bench stress stress-mesh stress-flow setup clean help
+.PHONY: demo test check verify bench stress stress-mesh stress-flow eval-segmentation setup clean help
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
 
@@ -38,6 +38,9 @@ stress-mesh: setup ## three hundred hard vessels through the mesh generator (hou
 
 stress-flow: setup ## a hundred of those on coarse meshes through the flow solver (hours; resumable)
 	$(PY) hpc/stress/flow.py vessels
+
+eval-segmentation: setup ## the segmentation on test scans built another way, beside the classical way (an hour or two; resumable)
+	$(PY) hpc/segmentation/evaluate.py
 
 clean: ## remove what can be made again (not runs/)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info

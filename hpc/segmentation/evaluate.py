@@ -1,0 +1,228 @@
+"""How good the segmentation is on scans built another way: ``make eval-segmentation``.
+
+``python hpc/segmentation/evaluate.py [--seeds 12] [--model PATH] [--method network classical]``. For every seed a scan
+(`scans.make`; kept in the output folder), its coronaries by each method, and how far they are from the truth
+(`measures`). Vessels are judged where their reference diameter is at least 1.5 mm; thinner ones count neither way.
+Rows are kept in ``rows.jsonl``; a killed run goes on. The verdict against the limits is in ``evaluation.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import measures
+import numpy as np
+import numpy.typing as npt
+import scans
+from anatomy import Anatomy, Array
+from classical import segment
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from meshing.errors import ComputationError, InputError
+from pipeline.imaging import Volume, write_nifti
+from pipeline.segmentation.network import load
+from pipeline.segmentation.predict import on_cubes, predict
+from pipeline.segmentation.stage import BUNDLED
+from pipeline.segmentation.trees import coronary_trees
+
+ROOT = Path(__file__).parents[2]
+VOXEL_MM = 0.4
+LEAST_MM = 1.5
+LIMITS = {"dice": (">=", 0.90), "cldice": (">=", 0.92), "radius": ("<=", 0.15)}
+FIRST_SEED = 900_000
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What is in a scan, on cubes.
+
+    Attributes:
+        shares: Of the lumen.
+        aorta: Its voxels.
+        judged: Voxels that count: not those nearer to a vessel thinner than `LEAST_MM`.
+        branches: The vessels.
+        affine: Of the voxels.
+    """
+
+    shares: npt.NDArray[np.float32]
+    aorta: npt.NDArray[np.bool_]
+    judged: npt.NDArray[np.bool_]
+    branches: list[measures.Branch]
+    affine: Array
+
+
+def truth_of(scan: scans.TestScan, grid: Volume) -> Truth:
+    """The truth of a scan on the voxels of a grid of cubes."""
+    exact = Volume(scan.distance, scan.ct.affine)
+    shape = grid.array.shape
+    index = np.indices(shape).reshape(3, -1).T
+    points = grid.to_world(index.astype(np.float64))
+    distance = ndimage.map_coordinates(
+        exact.array, exact.to_index(points).T, order=1, mode="constant", cval=3.0
+    )
+    aorta = aorta_distance(scan.anatomy, points)
+    distance = np.maximum(distance, -aorta)
+    branches = branches_of(scan.anatomy)
+    middles = np.concatenate([b.points for b in branches])
+    thin = np.concatenate([2 * b.reference < LEAST_MM for b in branches])
+    near = np.flatnonzero((distance < 2.5) | (distance < 0))
+    judged = np.ones(len(points), np.bool_)
+    judged[near] = ~thin[cKDTree(middles).query(scan.anatomy.bent(points[near]))[1]]
+    shares = np.clip(0.5 - distance / VOXEL_MM, 0, 1).astype(np.float32)
+    return Truth(
+        shares.reshape(shape),
+        (aorta < 0).reshape(shape),
+        judged.reshape(shape),
+        branches,
+        grid.affine,
+    )
+
+
+def aorta_distance(anatomy: Anatomy, points: Array) -> Array:
+    """Signed distance to the aortic blood as `scans` paints it."""
+    heart = anatomy.heart
+    away = points - heart.root
+    along = away @ heart.up
+    bulge = 1.5 * np.exp(-(((along - 7) / 6) ** 2))
+    gap = np.linalg.norm(away - along[:, None] * heart.up, axis=1) - heart.aorta - bulge
+    return np.asarray(np.maximum(gap, -along - 8))
+
+
+def branches_of(anatomy: Anatomy) -> list[measures.Branch]:
+    """The vessels of both trees, outside the aorta."""
+    out = []
+    for walks in anatomy.arteries.values():
+        for walk in walks:
+            outside = aorta_distance(anatomy, walk.points) > 0.5
+            reference = (walk.outer - 0.35) / 1.1
+            out.append(
+                measures.Branch(
+                    walk.name,
+                    walk.points[outside],
+                    walk.radius[outside],
+                    reference[outside],
+                    (walk.calcified < 9)[outside],
+                )
+            )
+    return [branch for branch in out if len(branch.points) > 8]
+
+
+def judge(truth: Truth, shares: npt.NDArray[np.float32]) -> dict[str, Any]:
+    """All measures of found shares of the lumen."""
+    found, exact = (shares > 0.5) & truth.judged, (truth.shares > 0.5) & truth.judged
+    if not found.any():
+        return {"dice": 0.0, "cldice": 0.0}
+    walls = [
+        measures.surface_points(np.where(truth.judged, s, 0), truth.affine)
+        for s in (truth.shares, shares)
+    ]
+    radius = measures.radius_errors(truth.branches, *walls)
+    every = [abs(x) for name, part in radius.items() if name.endswith("mm") for x in part]
+    lost, seen = measures.missed_branches(truth.branches, shares, truth.affine, LEAST_MM)
+    return {
+        "dice": measures.dice(found, exact),
+        "cldice": measures.cldice(found, exact),
+        "hd95": measures.hd95(*walls),
+        "radius": float(np.mean(every)) if every else None,
+        "radius_errors": {
+            name: [len(part), float(np.mean(part)), float(np.mean(np.abs(part)))]
+            for name, part in radius.items()
+        },
+        "missed": lost,
+        "length_found": seen,
+        "false_mm": measures.false_length(found, truth.affine, truth.branches),
+    }
+
+
+def by_network(model: Path, scan: scans.TestScan) -> npt.NDArray[np.float32]:
+    """Shares of the lumen of both trees."""
+    trees = coronary_trees(predict(load(model), scan.ct))
+    return trees.shares
+
+
+def main() -> int:
+    """Evaluate the seeds, print a table; exit status 1 where a limit does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=12)
+    parser.add_argument("--first", type=int, default=FIRST_SEED)
+    parser.add_argument("--model", type=Path, default=BUNDLED)
+    parser.add_argument("--method", nargs="+", choices=("network", "classical"),
+                        default=["network", "classical"])  # fmt: skip
+    parser.add_argument("--output", type=Path, default=ROOT / "runs" / "eval-segmentation")
+    args = parser.parse_args()
+    if "network" in args.method:
+        try:
+            load(args.model)
+        except InputError as error:
+            sys.stderr.write(f"error: {error}\n")
+            return 2
+    args.output.mkdir(parents=True, exist_ok=True)
+    ledger = args.output / "rows.jsonl"
+    rows = [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
+    for seed in range(args.first, args.first + args.seeds):
+        left = [
+            m for m in args.method if not any((r["seed"], r["method"]) == (seed, m) for r in rows)
+        ]
+        if not left:
+            continue
+        scan = scans.make(seed)
+        write_nifti(scan.ct, args.output / f"ct_{seed}.nii.gz")
+        grid = on_cubes(scan.ct, VOXEL_MM)
+        truth = truth_of(scan, grid)
+        for method in left:
+            began, row = time.monotonic(), {"seed": seed, "method": method}
+            try:
+                if method == "network":
+                    shares = by_network(args.model, scan)
+                else:
+                    shares = segment(grid.array, VOXEL_MM, truth.aorta).astype(np.float32)
+                row["seconds"] = round(time.monotonic() - began, 1)
+                row |= judge(truth, shares)
+            except ComputationError as error:
+                row["fault"] = str(error)
+            rows.append(row)
+            with ledger.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            sys.stdout.write(json.dumps(row) + "\n")
+            sys.stdout.flush()
+    return report(rows, args.output)
+
+
+def report(rows: list[dict[str, Any]], folder: Path) -> int:
+    """Medians by method, and the verdict on the network."""
+    told: dict[str, Any] = {}
+    for method in sorted({row["method"] for row in rows}):
+        mine = [row for row in rows if row["method"] == method]
+        good = [row for row in mine if row.get("dice")]
+        told[method] = {"scans": len(mine), "faults": len(mine) - len(good)} | {
+            name: statistics.mean(row[name] for row in good) for name in ("dice", "cldice", "hd95", "radius")
+        } | {"missed": sum(len(row["missed"]) for row in good)}  # fmt: skip
+        sys.stdout.write(f"{method}: {json.dumps(told[method])}\n")
+    lines = []
+    for name, (sign, limit) in LIMITS.items():
+        value = told.get("network", {}).get(name)
+        if value is not None:
+            passed = value >= limit if sign == ">=" else value <= limit
+            lines.append(
+                {"name": name, "value": value, "wanted": f"{sign} {limit}", "good": passed}
+            )
+            sys.stdout.write(
+                f"{'PASS' if passed else 'FAIL'}  {name}: {value:.3f} (wanted {sign} {limit})\n"
+            )
+    good = bool(lines) and all(line["good"] for line in lines)
+    (folder / "evaluation.json").write_text(
+        json.dumps({"passed": good, "lines": lines, "by_method": told}, indent=1)
+    )
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
