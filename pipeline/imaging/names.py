@@ -17,6 +17,8 @@ TISSUES = {  # name of a tissue: names of labels that belong to it
     ),
     "aorta": re.compile(r"aorta"),
     "calcium": re.compile(r"calci"),
+    "wall": re.compile(r"plaque|vessel_?wall|arterial_?wall"),
+    "stent": re.compile(r"stent"),
 }
 NOT_CORONARY = re.compile(r"(aort|false|pulmon|sinus|vein)")
 FILE_OF_CORONARIES = "coronary_arteries.nii.gz"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-_WEIGHTS = (1.0, 0.25, 0.5)  # lumen, aorta, calcium
+_WEIGHTS = (1.0, 0.25, 0.5, 0.25, 0.25)  # lumen, aorta, calcium, wall, stent
 
 
 def soft_dice(p: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
@@ -35,7 +35,7 @@ def segmentation_loss(cldice: float = 0.2) -> Loss:
         )
         p = torch.sigmoid(logits) * known
         total = torch.zeros((), device=logits.device)
-        for k, weight in enumerate(_WEIGHTS):
+        for k, weight in enumerate(_WEIGHTS[: share.shape[1]]):
             mean = (entropy * known)[:, k].sum() / known[:, k].sum().clamp(min=1)
             total = total + weight * (10.0 * mean + soft_dice(p[:, k], share[:, k]))
         if cldice > 0:

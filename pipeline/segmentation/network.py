@@ -1,7 +1,8 @@
 """The network: a small U-Net on cubes of 0.4 mm, its weights in safetensors with what they need to be used.
 
-Input: Hounsfield units, clipped and scaled. Output: a probability each for coronary lumen, aorta and calcium
-(`pipeline.phantom.scan.TISSUES`), trained on shares, so that a half is where the wall is, between voxels.
+Input: Hounsfield units, clipped and scaled. Output: a probability each for coronary lumen, aorta, calcium, wall with
+plaque, and stent (`pipeline.phantom.scan.TISSUES`), trained on shares, so that a half is where the wall is, between
+voxels.
 
 Reference: Isensee et al., Nat Methods 2021;18:203-211, doi 10.1038/s41592-020-01008-z (instance-normed U-Net of MONAI's
 DynUNet).
@@ -36,7 +37,7 @@ class Design:
     voxel_mm: float = 0.4
     window_hu: tuple[float, float] = (-200.0, 800.0)
     filters: tuple[int, ...] = (12, 24, 48, 96, 128)
-    outputs: tuple[str, ...] = ("lumen", "aorta", "calcium")
+    outputs: tuple[str, ...] = ("lumen", "aorta", "calcium", "wall", "stent")
 
     def scaled(self, hu: torch.Tensor) -> torch.Tensor:
         """Hounsfield units to the network's input."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.ndimage import shift
 from scipy.spatial.transform import Rotation
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -22,6 +23,8 @@ from pipeline.phantom.scan import Exact, Scanner, Scene, compose, draw_scene, sc
 from pipeline.segmentation.network import Design
 
 _MARGIN = 6  # voxels composed around a patch, so that the point spread has no edge in it
+_MOVED, _STEPPED = 0.15, 0.1  # parts of the samples
+Singles = npt.NDArray[np.float32]
 Sample = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -79,9 +82,37 @@ class Patches(IterableDataset[Sample]):
 
     def _sample(self, exact: Exact, rng: np.random.Generator) -> Sample:
         spacing = np.full(3, self._design.voxel_mm)
-        hu = scanned(exact.hu, spacing, Scanner.draw(rng), rng)
+        still, shares = exact.hu, exact.shares
+        if rng.uniform() < _MOVED:
+            still = moved(still, rng.normal(size=3) * rng.uniform(0.5, 1.5) / spacing, rng)
+        if rng.uniform() < _STEPPED:
+            still, shares = stepped(still, shares, spacing, rng)
+        hu = scanned(still, spacing, Scanner.draw(rng), rng)
         inner = (slice(_MARGIN, -_MARGIN),) * 3
-        return turned(self._design, hu[inner], exact.shares[:, *inner], rng)
+        return turned(self._design, hu[inner], shares[:, *inner], rng)
+
+
+def moved(hu: Singles, way: Array, rng: np.random.Generator) -> Singles:
+    """A heart that moved while it was scanned: the mean of places along a way [voxels], the exact one in its middle."""
+    times = np.linspace(-0.5, 0.5, int(rng.integers(3, 6)))
+    copies = [shift(hu, t * way, order=1, mode="nearest") for t in times]
+    return np.asarray(np.mean(copies, axis=0), dtype=np.float32)
+
+
+def stepped(
+    hu: Singles, shares: Singles, spacing: Array, rng: np.random.Generator
+) -> tuple[Singles, Singles]:
+    """Two heartbeats that do not fit: beyond a plane all is displaced along it, by up to 1.5 mm, the truth as well."""
+    axis, n = int(rng.integers(3)), hu.shape[0]
+    plane = int(rng.integers(n // 4, 3 * n // 4))
+    way = rng.uniform(-1.5, 1.5, 3) / spacing
+    way[axis] = 0.0
+    beyond = tuple(slice(plane, None) if k == axis else slice(None) for k in range(3))
+    hu, shares = hu.copy(), shares.copy()
+    hu[beyond] = shift(hu[beyond], way, order=1, mode="nearest")
+    for share in shares:
+        share[beyond] = shift(share[beyond], way, order=1, mode="nearest")
+    return hu, shares
 
 
 def turned(

@@ -17,7 +17,7 @@ from pipeline.segmentation.trees import WALL, Coronaries, CoronaryTree
 
 log = logging.getLogger("ffr3d")
 BUNDLED = Path(__file__).parent / "weights" / "coronary.safetensors"
-LABELS = {"left": 1, "right": 2, "aorta": 3, "calcium": 4, "other": 5}
+LABELS = {"left": 1, "right": 2, "aorta": 3, "calcium": 4, "other": 5, "wall": 6, "stent": 7}
 COARSE_MM = 0.8  # a coronary of 2 mm has less than three such voxels across
 
 
@@ -55,8 +55,9 @@ def run(source: CtInput, ct: Path, folder: Path) -> None:
         Volume(np.rint(255 * shares).astype(np.uint8), coronaries.affine), folder / "lumen.nii.gz"
     )
     labels = np.zeros(coronaries.owner.shape, np.uint8)
-    for name in ("calcium", "aorta"):
-        labels[found.values[found.names.index(name)] > WALL] = LABELS[name]
+    for name in ("wall", "calcium", "stent", "aorta"):
+        if name in found.names:
+            labels[found.values[found.names.index(name)] > WALL] = LABELS[name]
     for one in coronaries.trees:
         name = "other" if one.side == tree.side and one is not tree else one.side
         labels[coronaries.owner == one.number] = LABELS[name]

@@ -1,14 +1,17 @@
 """Synthetic CT: the truth is the tree's, grey values are what tissues are worth, the same seed gives the same scan."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pipeline.imaging import Volume
 from pipeline.phantom import tube
 from pipeline.phantom.layout import Heart
-from pipeline.phantom.scan import Scanner, draw_scene, render, scene_of
+from pipeline.phantom.scan import Scanner, compose, draw_scene, render, scene_of
 from pipeline.phantom.scan.heart import Ostium, aortic_root
 from pipeline.phantom.scan.shapes import Waves, ellipsoid, hose
+from pipeline.phantom.scan.stent import stent_on
 
 QUIET = Scanner(blur_mm=(0.01, 0.01), sharpness=0.0, noise_hu=1e-6, grain=1.0)
 
@@ -93,6 +96,57 @@ def test_partial_volume_keeps_the_area_of_a_vessel(voxel):
     wall = bare.outer.paths[0].radius[40] ** 2 * np.pi - np.pi
     blood = np.pi * (scene.contrast.artery * (1 - 0.12 * scene.contrast.fade) - fat)
     assert grey == pytest.approx(blood + wall * (bare.plaque_hu[0][40] - fat), rel=0.05)
+
+
+def stented(length=10.0):
+    """A straight vessel of 3 mm with a stent, on a heart."""
+    line = np.array([[60.0, y, 0.0] for y in np.linspace(-12, 12, 9)])
+    tree = tube(line, np.full(9, 1.5), "LAD")
+    scene = scene_of((tree,), Heart(np.array([37.0, 37.0, 54.0])), 11)
+    path = tree.paths[0]
+    stent = stent_on(path, path.start + 6.0, length, np.random.default_rng(3))
+    bare = replace(scene.vessels[0], calcium=(), stents=())
+    return (replace(scene, vessels=(replace(bare, stents=vessel),)) for vessel in ((), (stent,)))
+
+
+def test_struts_lie_on_the_wall_and_keep_their_metal():
+    bare, scene = stented()
+    path, stent = scene.vessels[0].lumen.paths[0], scene.vessels[0].stents[0]
+    for points in (stent.struts, stent.shell):
+        away = np.linalg.norm((points - [60, 0, 0])[:, [0, 2]], axis=1)
+        assert away == pytest.approx(1.5, abs=0.01)
+    along = stent.struts[:, 1] - path.at(path.start)[0][1]
+    assert 5.0 < np.abs(along).min() < 6.5
+    assert 15.0 < np.abs(along).max() < 17.0
+    voxels = grid([60, 0, 0], 0.4, (16, 60, 16))
+    with_metal, without = (compose(each, voxels).hu.astype(float) for each in (scene, bare))
+    metal = (with_metal - without).sum() * 0.4**3
+    solid = len(stent.struts) * stent.volume_mm3
+    assert 0.2 < solid < 8.0
+    assert metal == pytest.approx(solid * stent.hu, rel=0.1)  # less what metal displaces
+
+
+def test_a_stent_is_a_class_of_its_own():
+    bare, scene = stented()
+    voxels = grid([60, 0, 0], 0.4, (16, 60, 16))
+    exact, plain = compose(scene, voxels), compose(bare, voxels)
+    lumen, _, calcium, wall, stent = exact.shares
+    assert lumen == pytest.approx(plain.shares[0])
+    assert exact.shares.sum(axis=0).max() <= 1 + 1e-5
+    assert calcium.max() == 0
+    # outside the lumen: the outer half of a cylinder 0.4 mm thick
+    assert stent.sum() * 0.4**3 == pytest.approx(2 * np.pi * 1.6 * 10.5 * 0.2, rel=0.2)
+    assert wall.sum() < plain.shares[3].sum()
+    assert plain.shares[4].max() == 0
+
+
+def test_walls_are_what_lies_between_lumen_and_outer_wall():
+    bare, _ = stented()
+    voxels = grid([60, 0, 0], 0.4, (20, 30, 20))
+    shares = compose(bare, voxels).shares
+    outer = bare.vessels[0].outer.paths[0].radius[40]
+    wall = shares[3].sum() * 0.4**2 / 30
+    assert wall == pytest.approx(np.pi * (outer**2 - 1.5**2), rel=0.05)
 
 
 def test_coronaries_begin_on_the_aorta(scene):

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.phantom.lesions import across
 from pipeline.phantom.path import Array, Path
+from pipeline.phantom.scan.stent import Stent, draw_stents
 from pipeline.phantom.tree import Tree
 
 WALL_MM = (0.25, 0.45)  # thickness of a healthy coronary wall
@@ -51,16 +52,18 @@ class Diseased:
         outer: The same tubes at their outer wall.
         plaque_hu: Attenuation of wall and plaque, at the knots of each path, ``(knots,)`` each.
         calcium: Calcified bodies.
+        stents: Stents.
     """
 
     lumen: Tree
     outer: Tree
     plaque_hu: tuple[Array, ...]
     calcium: tuple[Calcium, ...]
+    stents: tuple[Stent, ...] = ()
 
 
 def diseased(tree: Tree, rng: np.random.Generator) -> Diseased:
-    """Draw walls, plaques and calcium."""
+    """Draw walls, plaques, calcium and stents."""
     wall = float(rng.uniform(*WALL_MM))
     paths = tuple(
         replace(p, offset=np.zeros_like(p.offset), radius=p.healthy + wall) for p in tree.paths
@@ -84,7 +87,7 @@ def diseased(tree: Tree, rng: np.random.Generator) -> Diseased:
             s = float(rng.uniform(segment.start + 1.0, max(segment.end - 1.0, segment.start + 1.1)))
             calcium.append(_body(tree.paths[segment.path], s, wall, rng))
     outer = replace(tree, paths=paths)
-    return Diseased(tree, outer, tuple(plaque), tuple(calcium))
+    return Diseased(tree, outer, tuple(plaque), tuple(calcium), draw_stents(tree, rng.spawn(1)[0]))
 
 
 def _body(path: Path, s: float, wall: float, rng: np.random.Generator) -> Calcium:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from pipeline.imaging import Volume
 from pipeline.phantom.path import Array
@@ -18,15 +19,17 @@ from pipeline.phantom.scan.lattice import LATTICE_MM, Field, Lattice
 from pipeline.phantom.scan.plaque import Diseased
 from pipeline.phantom.scan.scanner import Scanner, scanned
 from pipeline.phantom.scan.scene import Scene, hose_of
+from pipeline.phantom.scan.stent import Stent
 from pipeline.phantom.scan.tissue import Contrast
 from pipeline.phantom.tree import Tree
 
 _FINEST_MM = 0.45  # wider voxels are made of several
 _TRUNK_MM = 25.0  # from the ostium to where side branches begin, about
+_STENT_MM = 0.4  # a stent's label is so thick: one voxel; its struts are a third of that
 _BAND_MM = 2.0  # arteries are evaluated so far from their walls
 
 
-TISSUES = ("lumen", "aorta", "calcium")
+TISSUES = ("lumen", "aorta", "calcium", "wall", "stent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,8 @@ class Exact:
         hu: Attenuation [HU], ``(nx, ny, nz)``.
         distance: Signed distance to the coronaries' wall [mm], negative inside, positive in the aorta; cut at
             `_BAND_MM`.
-        shares: Part of each voxel that is coronary lumen, aorta, calcium (`TISSUES`), 0 to 1, ``(3, nx, ny, nz)``.
+        shares: Part of each voxel that is coronary lumen, aorta, calcium, wall with plaque, stent (`TISSUES`; of a
+            stent the cylinder its struts lie on, 0.4 mm thick), 0 to 1, ``(5, nx, ny, nz)``.
         affine: Of the voxels.
     """
 
@@ -71,9 +75,9 @@ def compose(scene: Scene, grid: Volume) -> Exact:
     fine = _finer(grid, factor)
     size = tuple(n * f for n, f in zip(shape, factor, strict=True))
     hu, aorta = _background(scene, fine, size)
-    distance, lumen, calcium = _arteries(scene, fine, size, hu)
-    shares = np.stack([_mean(share, factor) for share in (lumen, aorta, calcium)])
-    shares[1] = np.minimum(shares[1], 1 - shares[0])
+    distance, found = _arteries(scene, fine, size, hu)
+    found["aorta"] = np.minimum(aorta, 1 - found["lumen"])
+    shares = np.stack([_mean(found[tissue], factor) for tissue in TISSUES])
     return Exact(_mean(hu, factor), _mean(distance, factor), shares, grid.affine)
 
 
@@ -159,11 +163,11 @@ def _near(tree: Tree, affine: Array, size: tuple[int, ...], reach: float) -> npt
 
 def _arteries(
     scene: Scene, affine: Array, size: tuple[int, ...], hu: Field
-) -> tuple[Field, Field, Field]:
-    """Paint the coronaries into the background; distance to their wall, shares of lumen and calcium."""
+) -> tuple[Field, dict[str, Field]]:
+    """Paint the coronaries into the background; distance to their wall, shares of what they consist of."""
     voxel = float(np.linalg.norm(affine[:3, :3], axis=0).mean())
     distance = np.full(size, _BAND_MM, np.float32)
-    share, calcium = np.zeros(size, np.float32), np.zeros(size, np.float32)
+    shares = {tissue: np.zeros(size, np.float32) for tissue in TISSUES if tissue != "aorta"}
     for vessel in scene.vessels:
         near = _near(vessel.outer, affine, size, _BAND_MM)
         if len(near) == 0:
@@ -172,13 +176,29 @@ def _arteries(
         points = index @ affine[:3, :3].T + affine[:3, 3]
         painted = _painted(hu.reshape(-1)[near], vessel, points, voxel, scene.contrast)
         hu.reshape(-1)[near] = painted.hu
+        for stent in vessel.stents:
+            _put_metal(hu, stent, affine)
         aorta = scene.aorta(scene.to_heart(points))
         lumen = np.clip(np.maximum(painted.distance, -aorta), -_BAND_MM, _BAND_MM)
         outside = 1 - _share(aorta, voxel)
         _merge(distance, near, np.minimum, lumen)
-        _merge(share, near, np.maximum, painted.lumen * outside)
-        _merge(calcium, near, np.maximum, painted.calcium * outside)
-    return distance, share, calcium
+        for tissue, part in painted.shares.items():
+            _merge(shares[tissue], near, np.maximum, part * outside)
+    return distance, shares
+
+
+def _put_metal(hu: Field, stent: Stent, affine: Array) -> None:
+    """Struts into the voxels that hold them, by their volume: a voxel has a few per cent of metal."""
+    inverse = np.linalg.inv(affine)
+    index = np.rint(stent.struts @ inverse[:3, :3].T + inverse[:3, 3]).astype(np.int64)
+    inside = ((index >= 0) & (index < hu.shape)).all(axis=1)
+    where, count = np.unique(
+        np.ravel_multi_index(tuple(index[inside].T), hu.shape), return_counts=True
+    )
+    voxel = abs(float(np.linalg.det(affine[:3, :3])))
+    metal = np.minimum(count * stent.volume_mm3 / voxel, 1.0).astype(np.float32)
+    flat = hu.reshape(-1)
+    flat[where] += metal * (np.float32(stent.hu) - flat[where])
 
 
 def _merge(
@@ -194,8 +214,7 @@ class _Painted:
 
     hu: Field
     distance: Array
-    lumen: Field
-    calcium: Field
+    shares: dict[str, Field]
 
 
 def _painted(
@@ -203,8 +222,8 @@ def _painted(
 ) -> _Painted:
     """Wall and plaque, calcium, then blood."""
     wall, blood, radius = _along(vessel, points, contrast)
-    outer = vessel.outer.signed_distance(points, cut=False)
-    value += _share(outer, voxel, radius) * (wall - value)
+    outer = _share(vessel.outer.signed_distance(points, cut=False), voxel, radius)
+    value += outer * (wall - value)
     calcium = np.zeros(len(points), np.float32)
     for body in vessel.calcium:
         gap = np.abs(points - body.centre).max(axis=1)
@@ -215,7 +234,15 @@ def _painted(
     distance = vessel.lumen.signed_distance(points, cut=False)
     lumen = _share(distance, voxel, radius)
     value += lumen * (blood - value)
-    return _Painted(value, distance, lumen, calcium * (1 - lumen))
+    stent = np.zeros(len(points), np.float32)
+    for one in vessel.stents:
+        gaps = np.asarray(cKDTree(one.shell).query(points, distance_upper_bound=1.0)[0])
+        stent = np.maximum(stent, _share(np.minimum(gaps, 1.0) - _STENT_MM / 2, voxel))
+    stent = np.minimum(stent, 1 - lumen)
+    calcium = np.minimum(calcium, 1 - lumen - stent)
+    whole = np.clip(outer - lumen - stent - calcium, 0.0, 1.0)
+    shares = {"lumen": lumen, "calcium": calcium, "wall": whole, "stent": stent}
+    return _Painted(value, distance, shares)
 
 
 def _along(vessel: Diseased, points: Array, contrast: Contrast) -> tuple[Field, Field, Array]:
