@@ -97,8 +97,8 @@ def stages_of(case: Case) -> tuple[Stage, ...]:
     if not isinstance(case.input, CtInput):
         return STAGES
     surface = replace(STAGES[0], inputs=SEGMENT, reads_case=False)
-    report = replace(STAGES[-1], inputs=(*STAGES[-1].inputs, *IMAGE, *SEGMENT))
-    return (*CT_STAGES, surface, *STAGES[1:-1], report)
+    ffr, report = (replace(one, inputs=(*one.inputs, *IMAGE, *SEGMENT)) for one in STAGES[-2:])
+    return (*CT_STAGES, surface, *STAGES[1:-2], ffr, report)
 
 
 def run(case: Case, folder: Path, *, start: str | None = None, stop: str | None = None) -> Manifest:

@@ -16,6 +16,7 @@ from pipeline.ffr.checks import checks
 from pipeline.ffr.curves import Curve, flow_mismatch, trace
 from pipeline.ffr.load import Solution, load
 from pipeline.ffr.masks import extension_nodes
+from pipeline.ffr.plaque import plaque
 from pipeline.ffr.sections import Sectioner
 from pipeline.ffr.summary import NOTICE
 from pipeline.ffr.table import summary_rows
@@ -44,6 +45,7 @@ def run(run_folder: Path, case: Case) -> None:
         solution.mesh, solution.points_mm, solution.wall_shear_stress_Pa, solution.centerlines
     )
     numbers = _numbers(solution, curves, lumen_wall)
+    numbers["plaque"] = plaque(run_folder, curves, numbers["lesions"])
     folder = run_folder / "ffr"
     folder.mkdir(exist_ok=True)
     _write_vtk(folder, solution, curves, lumen_wall, numbers["reference"]["Pa_mmHg"])

@@ -83,7 +83,7 @@ def stent_on(path: Path, first: float, length: float, rng: np.random.Generator) 
     )
     shell = _on_wall(path, grid[0].ravel(), grid[1].ravel())
     volume = np.pi / 4 * width**2 * _STEP_MM
-    return Stent(struts, volume, shell, float(rng.uniform(7000, 16_000)))
+    return Stent(struts, volume, shell, float(rng.uniform(10_000, 28_000)))
 
 
 def _on_wall(path: Path, s: Array, angle: Array) -> Array:
