@@ -86,7 +86,7 @@ def gather(folder: Path, case: Case) -> Run:
             flow=FlowResult.load(folder / "solve" / "flow.json"),
             anatomy=Anatomy.load(folder / "anatomy" / "anatomy.json"),
             vessel=VesselMesh.load(folder / "mesh" / "mesh.json"),
-            pull_backs=_pull_backs(folder / "ffr" / "centerlines.vtp"),
+            pull_backs=pull_backs(folder / "ffr" / "centerlines.vtp"),
             ledger=Manifest.open(folder),
         )
     except (OSError, ValueError, KeyError) as error:
@@ -100,7 +100,8 @@ def gather(folder: Path, case: Case) -> Run:
         ) from error
 
 
-def _pull_backs(path: Path) -> tuple[PullBack, ...]:
+def pull_backs(path: Path) -> tuple[PullBack, ...]:
+    """The curves of a ``centerlines.vtp``."""
     import pyvista as pv
 
     data = pv.PolyData(str(path))
