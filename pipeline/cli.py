@@ -291,9 +291,13 @@ def phantom(
             "--voxel-mm", min=0.1, max=2.0, help="Also write a label map of this voxel size."
         ),
     ] = None,
+    ct_mm: Annotated[
+        float | None,
+        typer.Option("--ct-mm", min=0.2, max=2.0, help="Also write a CT with voxels of this size."),
+    ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Write the phantom tree of a case: exact surface, truth, and (with --voxel-mm) a label map."""
+    """Write the phantom tree of a case: exact surface, truth; on demand a label map and a synthetic CT."""
     from pipeline.case import PhantomInput
     from pipeline.case_file import load
 
@@ -308,7 +312,13 @@ def phantom(
         )
     from pipeline.phantom import build, write
 
-    write(build(source), output, voxel_mm if voxel_mm is not None else source.voxel_mm)
+    tree = build(source)
+    write(tree, output, voxel_mm if voxel_mm is not None else source.voxel_mm)
+    if ct_mm is not None:
+        from pipeline.imaging import write_nifti
+        from pipeline.phantom.scan import scan_tree, scene_around
+
+        write_nifti(scan_tree(scene_around(tree), ct_mm, source.seed).ct, output / "ct.nii.gz")
     console.print(f"Phantom: {output}", soft_wrap=True)
 
 

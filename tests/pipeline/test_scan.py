@@ -1,12 +1,16 @@
 """Synthetic CT: the truth is the tree's, grey values are what tissues are worth, the same seed gives the same scan."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.imaging import Volume
-from pipeline.phantom import tube
+from pipeline.case import PhantomInput
+from pipeline.imaging import Volume, read_volume
+from pipeline.phantom import build, tube
 from pipeline.phantom.layout import Heart
 from pipeline.phantom.scan import Scanner, compose, draw_scene, render, scene_of
 from pipeline.phantom.scan.heart import Ostium, aortic_root
@@ -147,6 +151,32 @@ def test_walls_are_what_lies_between_lumen_and_outer_wall():
     outer = bare.vessels[0].outer.paths[0].radius[40]
     wall = shares[3].sum() * 0.4**2 / 30
     assert wall == pytest.approx(np.pi * (outer**2 - 1.5**2), rel=0.05)
+
+
+@pytest.mark.slow
+def test_a_phantoms_ct_from_the_command_line(tmp_path):
+    """All of the tree is in it, blood where the tree is, an aorta at its ostium; the same twice."""
+    (tmp_path / "case.yaml").write_text(
+        "name: p\ninput: {kind: phantom, seed: 1, min_diameter_mm: 2.4, side_branches: 0}\n"
+    )
+    ffr3d = Path(sys.executable).parent / "ffr3d"
+    for k in range(2):
+        command = [ffr3d, "phantom", "case.yaml", "-o", f"out{k}", "--ct-mm", "0.8"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    one, two = (read_volume(tmp_path / f"out{k}" / "ct.nii.gz") for k in range(2))
+    assert (one.array == two.array).all()
+    tree = build(PhantomInput(seed=1, min_diameter_mm=2.4, side_branches=0))
+    points = np.concatenate(
+        [p.centre[(p.knots > p.start) & (p.knots < p.end)][::20] for p in tree.paths]
+    )
+    index = np.rint(one.to_index(points)).astype(int)
+    assert (index > 5).all()
+    assert (index < np.array(one.array.shape) - 5).all()
+    assert np.median(one.array[tuple(index.T)]) > 150
+    path = tree.paths[0]
+    inward = path.at(path.start)[0] - 8.0 * path.at(path.start)[1]
+    assert one.array[tuple(np.rint(one.to_index(inward[None])[0]).astype(int))] > 200
 
 
 def test_coronaries_begin_on_the_aorta(scene):

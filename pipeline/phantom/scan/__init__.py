@@ -6,9 +6,9 @@ any voxels: a whole scan, or one patch after another for training.
 
 from __future__ import annotations
 
-from pipeline.phantom.scan.render import TISSUES, Exact, Scan, compose, render, to_ct
+from pipeline.phantom.scan.render import TISSUES, Exact, Scan, compose, render, scan_tree, to_ct
 from pipeline.phantom.scan.scanner import Scanner, scanned
-from pipeline.phantom.scan.scene import Scene, draw_scene, scene_of
+from pipeline.phantom.scan.scene import Scene, draw_scene, scene_around, scene_of
 
 __all__ = [
     "TISSUES",
@@ -19,7 +19,9 @@ __all__ = [
     "compose",
     "draw_scene",
     "render",
+    "scan_tree",
     "scanned",
+    "scene_around",
     "scene_of",
     "to_ct",
 ]

@@ -88,6 +88,27 @@ def render(scene: Scene, grid: Volume, scanner: Scanner, rng: np.random.Generato
     return Scan(Volume(to_ct(hu), grid.affine), exact)
 
 
+def scan_tree(scene: Scene, voxel_mm: float, seed: int, margin_mm: float = 12.0) -> Scan:
+    """A CT of a scene's first tree and the aortic root it leaves, on cubes along the patient's axes.
+
+    Args:
+        scene: What.
+        voxel_mm: Edge of the voxels.
+        seed: Of scanner and noise.
+        margin_mm: Around the vessels; at the ostium twice that, so that the aorta is in it.
+    """
+    lumen = scene.vessels[0].lumen
+    ostium = lumen.paths[0].at(lumen.paths[0].start)[0]
+    points = np.concatenate([path.centre for path in lumen.paths])
+    low = np.minimum(points.min(axis=0) - margin_mm, ostium - 2 * margin_mm)
+    high = np.maximum(points.max(axis=0) + margin_mm, ostium + 2 * margin_mm)
+    affine = np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0])
+    affine[:3, 3] = low
+    shape = tuple(int(n) for n in np.ceil((high - low) / voxel_mm))
+    rng = np.random.default_rng([seed, 3])
+    return render(scene, Volume(np.empty(shape, np.bool_), affine), Scanner.draw(rng), rng)
+
+
 def to_ct(hu: Field) -> npt.NDArray[np.int16]:
     """Whole Hounsfield units within twelve bits, as scanners store them."""
     return np.clip(np.rint(hu), -1024, 3071).astype(np.int16)

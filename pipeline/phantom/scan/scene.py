@@ -67,6 +67,12 @@ def scene_of(trees: tuple[Tree, ...], heart: Heart, seed: int) -> Scene:
     return Scene(vessels, (*around, *inside), aorta, contrast, turn)
 
 
+def scene_around(tree: Tree) -> Scene:
+    """A heart and a thorax around a phantom's tree, with walls and plaque drawn from its seed."""
+    seed = int(tree.meta["seed"])
+    return scene_of((tree,), Heart.draw(np.random.default_rng([seed, tree.meta["draw"]])), seed)
+
+
 def hose_of(tree: Tree) -> Hose:
     """A tree as a chain of balls, for a quick distance; LPS."""
     step = 4  # of the knots: 0.4 mm
