@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from meshing.errors import InputError
-from pipeline.report.data import PullBack, pull_backs
+from pipeline.report.data import PullBack, pull_backs, unfinished
 
 SAME_MM = 1.5
 """Centrelines nearer than this, or than their vessel's radius, are of one vessel."""
@@ -79,12 +79,7 @@ def _read(folder: Path) -> tuple[Mapping[str, Any], tuple[PullBack, ...]]:
         numbers = json.loads((folder / "ffr" / "ffr.json").read_text())
         return numbers, pull_backs(folder / "ffr" / "centerlines.vtp")
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            file=folder,
-            wanted="a run folder in which the stages up to ffr have ended",
-            got=f"{type(error).__name__}: {error}",
-            remedy="run them: ffr3d run CASE",
-        ) from error
+        raise unfinished(folder, error) from error
 
 
 def _common(

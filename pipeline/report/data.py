@@ -92,12 +92,17 @@ def gather(folder: Path, case: Case) -> Run:
     except (OSError, ValueError, KeyError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(
-            file=folder,
-            wanted="a run folder in which the stages up to ffr have ended",
-            got=f"{type(error).__name__}: {error}",
-            remedy="run them: ffr3d run CASE",
-        ) from error
+        raise unfinished(folder, error) from error
+
+
+def unfinished(folder: Path, error: Exception) -> InputError:
+    """What to say of a run folder whose FFR cannot be read."""
+    return InputError(
+        file=folder,
+        wanted="a run folder in which the stages up to ffr have ended",
+        got=f"{type(error).__name__}: {error}",
+        remedy="run them: ffr3d run CASE",
+    )
 
 
 def pull_backs(path: Path) -> tuple[PullBack, ...]:
