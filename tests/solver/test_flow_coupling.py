@@ -46,6 +46,35 @@ def test_outlets_match_the_dense_solve(measured, outlets, resistance):
     solver.destroy()
 
 
+def test_what_rounded_products_find_is_held_against_the_operator():
+    """Products off by a thousandth: the solution of a tolerance of 1e-5 is not taken, the solver goes on from it."""
+    rng, n = np.random.default_rng(4), 120
+    A, dense = _matrix(n, rng)
+    low_rank = LowRank(MPI.COMM_SELF, np.zeros((n, 1)), np.zeros((n, 1)))
+    solver = LinearSolver(
+        A, low_rank, Emphasis(MPI.COMM_SELF, np.full(n, n**-0.5), 1.0), LinearOptions()
+    )
+    solver.factor()
+    x, b = A.createVecs()
+    b.array[:] = rng.normal(size=n)
+    few, good = solver.solve(b, x, 1e-5)
+    assert good
+    assert solver.quick is not None
+    exact, quick = solver.quick.mult, solver.quick
+
+    def off(given, made):
+        exact(given, made)
+        made.scale(1.001)
+
+    quick.mult = off  # type: ignore[method-assign]
+    more, good = solver.solve(b, x, 1e-5)
+    assert good
+    assert more > few
+    left = np.linalg.norm(dense @ x.array - b.array) / np.linalg.norm(b.array)
+    assert left < 1.5e-5
+    solver.destroy()
+
+
 def test_without_the_correction_the_solver_would_need_a_step_an_outlet():
     """The preconditioner's correction is what keeps the count down: switch it off and see."""
     rng, n, outlets = np.random.default_rng(0), 120, 12
