@@ -162,4 +162,4 @@ def test_a_case_with_a_ct(tmp_path):
 
 
 def test_the_network_module_reads_on_the_cpu():
-    assert network.build(Design(filters=(4, 8, 8)))(torch.zeros(1, 1, 16, 16, 16)).shape[1] == 3
+    assert network.build(Design(filters=(4, 8, 8)))(torch.zeros(1, 1, 16, 16, 16)).shape[1] == 5
