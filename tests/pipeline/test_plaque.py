@@ -52,6 +52,7 @@ def test_volumes_of_tree_and_lesion(vessel):
     folder, curves = vessel
     lesion = {"name": "LAD-1", "outlets": ["LAD"], "start_mm": 9.75, "end_mm": 15.25}
     told = plaque(folder, curves, [lesion])
+    assert told is not None
     ring = np.pi * (OUTER**2 - LUMEN**2)
     tree, inside = told["tree"], told["lesions"][0]
     assert tree["calcium_mm3"] == pytest.approx(0.5 * ring, rel=0.05)

@@ -159,7 +159,7 @@ def test_a_phantoms_ct_from_the_command_line(tmp_path):
     (tmp_path / "case.yaml").write_text(
         "name: p\ninput: {kind: phantom, seed: 1, min_diameter_mm: 2.4, side_branches: 0}\n"
     )
-    ffr3d = Path(sys.executable).parent / "ffr3d"
+    ffr3d = str(Path(sys.executable).parent / "ffr3d")
     for k in range(2):
         command = [ffr3d, "phantom", "case.yaml", "-o", f"out{k}", "--ct-mm", "0.8"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -84,6 +84,7 @@ def test_what_is_not_known_counts_for_nothing():
     value = loss(logits, share)
     value.backward()
     assert torch.isfinite(value)
+    assert logits.grad is not None
     assert logits.grad[:, 0].abs().max() > 0
     assert logits.grad[:, 1:].abs().max() == 0
 
