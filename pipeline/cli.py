@@ -154,11 +154,12 @@ def train(  # noqa: PLR0913 - typer takes one argument an option
 
     model = None if begin is None else load(begin)
     design = Design() if model is None else model.design
-    wrong = edge % 2 ** (len(design.filters) - 1)
+    whole = 2 ** (len(design.filters) - 1)  # its coarsest voxels
+    wrong = edge % whole != 0
     if wrong or not (synthetic or data):
         raise InputError(
             field="--edge" if wrong else "--data",
-            wanted="a multiple of 16" if wrong else "a dataset, or synthetic CT",
+            wanted=f"a multiple of {whole}" if wrong else "a dataset, or synthetic CT",
             got=str(edge) if wrong else "neither",
             remedy="64 is a good start" if wrong else "leave --no-synthetic out",
         )

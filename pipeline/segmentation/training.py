@@ -136,7 +136,7 @@ def _rate(done: float) -> float:
 def _card(data: Data, how: Training, begin: Model | None) -> dict[str, Any]:
     synthetic = "synthetic CT of ffr3d (pipeline.phantom.scan)"
     return {
-        "data": [*([synthetic] if data.stream else []), *(str(path) for path in data.datasets)],
+        "data": [*([synthetic] if data.stream else []), *(path.name for path in data.datasets)],
         "stream": asdict(data.stream) if data.stream else None,
         "training": asdict(how),
         "begun_with": begin.card if begin else None,
