@@ -22,7 +22,7 @@ check: setup ## what every commit must pass: ruff, mypy, import-linter, fast tes
 	.venv/bin/lint-imports
 	$(PY) -m pytest -q -m "not slow and not verify"
 
-verify: setup ## everything the solver is held against: orders, exact flows, published tables, series (hours)
+verify: setup ## everything the solver is held against: orders, exact flows, published tables, series (hours; resumable)
 	$(PY) -m pytest tests/verification tests/solver tests/validation --table runs/verify/verify.json
 
 bench: setup ## time and memory of each stage; the flow solver against its limits (an hour or two)
