@@ -123,6 +123,11 @@ class AnatomyOptions(Section):
         default_factory=dict,
         description="vessel-end names by a point near each [mm]; outlet_1.. if absent",
     )
+    coronary_tree: Literal["left", "right"] | None = Field(
+        default=None,
+        description="call the ends that have no name LAD, LCx, D1 .. or RCA, AM1 .. by where they lie (the surface in "
+        "LPS); a CT's input.tree if absent",
+    )
     end_clip_diameters: float = Field(
         default=0.7, ge=0, le=5, description="cut this far from a closed (capless) end [diameters]"
     )

@@ -34,8 +34,9 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
 
     Returns:
         ``vessels``: at every end of the first run, or as far towards it as the second goes, its place [mm from the
-        anatomical inlet], both FFR and their difference (second minus first); ``lesions``: the same distal of each,
-        both stenoses; ``largest_difference``; ``mean_difference`` along all common centrelines, of magnitudes.
+        anatomical inlet], both FFR and their difference (second minus first); ``lesions``: the same distal of each
+        lesion of the first run, where its FFR is taken, whether the second has the lesion or not, and both stenoses;
+        ``largest_difference``; ``mean_difference`` along all common centrelines, of magnitudes.
 
     Raises:
         InputError: No FFR in a folder; nothing in common.
@@ -62,7 +63,11 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
             got="none",
             remedy="compare runs of one vessel in one frame (mm, LPS)",
         )
-    lesions = [_lesion(x, others["lesions"]) for x in numbers["lesions"]]
+    by_outlet = {curve.outlet: curve for curve in curves}
+    lesions = [
+        _lesion(x, others["lesions"], _beyond(x, by_outlet[x["outlet"]], places, ffr))
+        for x in numbers["lesions"]
+    ]
     every = [abs(row["difference"]) for row in vessels + lesions if row["difference"] is not None]
     return {
         "first": str(first),
@@ -98,15 +103,31 @@ def _row(name: str, first: float, second: float | None) -> Row:
     return {"name": name, "first": first, "second": second, "difference": difference}
 
 
-def _lesion(lesion: Mapping[str, Any], others: list[Mapping[str, Any]]) -> Row:
-    """A lesion with the other run's whose throat is nearest, if one is near enough."""
+def _beyond(
+    lesion: Mapping[str, Any], curve: PullBack, places: cKDTree, ffr: npt.NDArray[np.float64]
+) -> float | None:
+    """Mean difference of FFR where that of a lesion is taken; None where the other run has no vessel there."""
+    s, window = curve.abscissa_mm, lesion["distal_window"]
+    at = (s >= window["start_mm"]) & (s <= window["stop_mm"])
+    if not at.any():
+        at[np.abs(s - window["stop_mm"]).argmin()] = True
+    common, nearest = _common(curve, places)
+    at &= common
+    return float((ffr[nearest] - curve.ffr)[at].mean()) if at.any() else None
+
+
+def _lesion(
+    lesion: Mapping[str, Any], others: list[Mapping[str, Any]], difference: float | None
+) -> Row:
+    """A lesion, with the other run's whose throat is nearest, if one is near enough."""
     centre = np.asarray(lesion["centre_mm"])
     gaps = [float(np.linalg.norm(centre - np.asarray(x["centre_mm"]))) for x in others]
     k = int(np.argmin(gaps)) if gaps else -1
     found = others[k] if gaps and gaps[k] < SAME_LESION_MM else None
-    row = _row(lesion["name"], lesion["ffr_distal"], None if found is None else found["ffr_distal"])
+    here = lesion["ffr_distal"]
     return {
-        **row,
+        **_row(lesion["name"], here, None if difference is None else here + difference),
+        "reference_diameter_mm": lesion["reference_diameter_mm"],
         "first_stenosis": lesion["diameter_stenosis"],
         "second_stenosis": None if found is None else found["diameter_stenosis"],
         "second_name": None if found is None else found["name"],

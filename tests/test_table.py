@@ -32,27 +32,28 @@ def test_set_up(unset):
 
 @pytest.fixture
 def project(tmp_path):
-    """A project of three tests; runs them into a table, tells the table and which tests ran."""
+    """A folder with a project of three tests."""
     (tmp_path / "tests").mkdir()
     shutil.copy(Path(__file__).parent / "conftest.py", tmp_path / "tests")
     (tmp_path / "tests" / "test_three.py").write_text(TESTS)
 
-    def run(*arguments):
-        (tmp_path / "ran").unlink(missing_ok=True)
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
-        done = subprocess.run(
-            [*command, "--table", "out/table.json", *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        told = json.loads((tmp_path / "out" / "table.json").read_text())
-        ran = (tmp_path / "ran").read_text().split() if (tmp_path / "ran").exists() else []
-        return told, ran, done.stdout
+    return tmp_path
 
-    run.folder = tmp_path
-    return run
+
+def run(project, *arguments):
+    """Run its tests into a table: the table, which tests ran, what was printed."""
+    (project / "ran").unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+    done = subprocess.run(
+        [*command, "--table", "out/table.json", *arguments],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = json.loads((project / "out" / "table.json").read_text())
+    ran = (project / "ran").read_text().split() if (project / "ran").exists() else []
+    return told, ran, done.stdout
 
 
 def verdicts(told):
@@ -60,33 +61,33 @@ def verdicts(told):
 
 
 def test_a_run_goes_on_where_it_was_killed(project):
-    told, ran, _ = project("-k", "number")
+    told, ran, _ = run(project, "-k", "number")
     assert ran == ["number"]
     assert told["rows"][0]["numbers"]["order"] == {"value": 2.01, "wanted": ">= 1.9"}
-    told, ran, text = project()
+    told, ran, text = run(project)
     assert ran == ["other"]
     assert verdicts(told) == {"test_number": "PASS", "test_other": "PASS", "test_set_up": "SKIP"}
     assert told["passed"]
     assert "PASS  test_three.py::test_number  order 2.01 (>= 1.9)" in text
-    (project.folder / "tests" / "test_three.py").write_text(TESTS + "\n")
-    assert project()[1] == ["number", "other"]
+    (project / "tests" / "test_three.py").write_text(TESTS + "\n")
+    assert run(project)[1] == ["number", "other"]
 
 
 def test_failures_fail_the_table_until_they_pass(project):
-    (project.folder / "broken").touch()
-    (project.folder / "faulty").touch()
-    told, _, _ = project()
+    (project / "broken").touch()
+    (project / "faulty").touch()
+    told, _, _ = run(project)
     assert verdicts(told) == {"test_number": "PASS", "test_other": "FAIL", "test_set_up": "FAIL"}
     assert not told["passed"]
-    (project.folder / "broken").unlink()
-    (project.folder / "faulty").unlink()
-    told, ran, _ = project()
+    (project / "broken").unlink()
+    (project / "faulty").unlink()
+    told, ran, _ = run(project)
     assert ran == ["other"]
     assert told["passed"]
 
 
 def test_what_was_not_run_does_not_pass(project):
-    (project.folder / "broken").touch()
-    told, _, _ = project("-x")
+    (project / "broken").touch()
+    told, _, _ = run(project, "-x")
     assert told["not_run"]
     assert not told["passed"]

@@ -153,12 +153,30 @@ def swept(points: Array, middles: Array, radii: Array) -> Array:
     return np.asarray((gaps - radii[which]).min(axis=1))
 
 
+def aorta_distance(anatomy: Anatomy, points: Array) -> Array:
+    """Signed distance [mm] to the aortic blood, negative inside."""
+    return distance_to_aorta(anatomy.heart, points)
+
+
+def distance_to_aorta(heart: Heart, points: Array) -> Array:
+    """The same for a heart without its vessels."""
+    away = points - heart.root
+    along = away @ heart.up
+    bulge = 1.5 * np.exp(-(((along - 7) / 6) ** 2))
+    gap = np.linalg.norm(away - along[:, None] * heart.up, axis=1) - heart.aorta - bulge
+    return np.asarray(np.maximum(gap, -along - 8))
+
+
+def reference_radius(walk: Walk) -> Array:
+    """Radius of a vessel without its disease [mm], ``(n,)``: from its outer wall."""
+    return np.asarray((walk.outer - 0.35) / 1.1)
+
+
 def draw_anatomy(seed: int) -> Anatomy:
     """A heart with diseased coronaries from a seed."""
     rng = np.random.default_rng([seed, 20_261_126])
-    heart = Heart.draw(rng)
+    heart, arteries = _clear(rng)
     left_first = bool(rng.uniform() < 0.7)
-    arteries = {"left": _left(heart, rng), "right": _right(heart, rng)}
     lesions: dict[str, list[Lesion]] = {}
     for side, walks in arteries.items():
         many = (side == "left") == left_first
@@ -168,6 +186,21 @@ def draw_anatomy(seed: int) -> Anatomy:
     veins = [_vein(heart, rng) for _ in range(int(rng.integers(4, 9)))]
     bend = (Noise(rng, 5.0), Noise(rng, 5.0), Noise(rng, 5.0))
     return Anatomy(heart, arteries, veins, lesions, bend, Noise(rng, 1.8))
+
+
+def _clear(rng: np.random.Generator) -> tuple[Heart, dict[str, list[Walk]]]:
+    """A heart whose arteries keep away from the aorta once they have left it, and from each other's side."""
+    while True:
+        heart = Heart.draw(rng)
+        arteries = {"left": _left(heart, rng), "right": _right(heart, rng)}
+        away = [
+            distance_to_aorta(heart, walk.points[int(12 / STEP) if number == 0 else 0 :]).min()
+            for walks in arteries.values()
+            for number, walk in enumerate(walks)
+        ]
+        left, right = (np.concatenate([w.points for w in walks]) for walks in arteries.values())
+        if min(away) > 3.0 and cKDTree(left).query(right)[0].min() > 6.0:
+            return heart, arteries
 
 
 def _vein(heart: Heart, rng: np.random.Generator) -> Walk:
@@ -257,13 +290,13 @@ def _walk(heart: Heart, rng: np.random.Generator, way: Way) -> Walk:
     """A walk over the heart's surface, wavering."""
     points, heading = [way.start], np.zeros(3)
     waver = gaussian_filter1d(rng.standard_normal(int(way.length) + 60), 7)
-    waver *= 0.07 / waver.std()
+    waver *= 0.05 / waver.std()
     for k in range(int(way.length)):
         out, goal = heart.normal(points[-1]), way.towards
         if isinstance(goal, int):
             goal = goal * np.cross(heart.turn[:, 2], points[-1])
         goal = goal / np.linalg.norm(goal)
-        heading = goal if k == 0 else heading + 0.03 * (goal - (goal @ out) * out)
+        heading = goal if k == 0 else heading + 0.09 * (goal - (goal @ out) * out)
         heading -= (heading @ out) * out
         heading = Rotation.from_rotvec(waver[k] * out).apply(heading / np.linalg.norm(heading))
         points.append(heart.on_surface(points[-1] + heading, way.lift))

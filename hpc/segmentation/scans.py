@@ -69,6 +69,7 @@ class TestScan:
     """A scan and what is in it.
 
     Attributes:
+        seed: It was drawn from.
         ct: Hounsfield units, int16.
         anatomy: What was scanned.
         protocol: How.
@@ -76,6 +77,7 @@ class TestScan:
         calcium: Where plaque is calcium; bool.
     """
 
+    seed: int
     ct: Volume
     anatomy: Anatomy
     protocol: Protocol
@@ -92,7 +94,7 @@ def make(seed: int) -> TestScan:
     hu = gaussian_filter1d(hu, protocol.slice_mm / protocol.gap_mm / 2.355, axis=2, mode="nearest")
     seen = scan_slices(hu, protocol, rng)
     ct = np.clip(np.rint(seen), -1024, 3071).astype(np.int16)
-    return TestScan(Volume(ct, volume.affine), anatomy, protocol, distance, calcium)
+    return TestScan(seed, Volume(ct, volume.affine), anatomy, protocol, distance, calcium)
 
 
 def _grid(anatomy: Anatomy, protocol: Protocol) -> Volume:

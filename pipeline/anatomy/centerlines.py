@@ -24,28 +24,40 @@ _TOO_LARGE = 1.8  # the same near a bifurcation
 _NEAR = 3.0  # radii of the parent
 
 
-def centerlines(
-    surface: Surface,
-    raw: Sequence[RawLine],
-    sections: Sequence[Section],
-    extensions: Sequence[float],
-    names: Sequence[str],
-) -> tuple[Centerline, ...]:
-    """Make centrelines from raw ones.
+def branched(surface: Surface, raw: Sequence[RawLine], sections: Sequence[Section]) -> list[Branch]:
+    """The branches of smooth centrelines made from raw ones.
 
     Args:
         surface: Surface the raw lines were traced in (ends prolonged so that sections near them are whole).
         raw: One line an outlet.
         sections: Anatomical end sections, the inlet first, then in the order of `raw`.
-        extensions: Length of the flow extension of each section [mm].
-        names: Outlet names.
     """
     inlet, outlets = sections[0], sections[1:]
-    smoothed = [
-        _anatomical(_inscribed(surface, smooth(line)), inlet, outlet)
-        for line, outlet in zip(raw, outlets, strict=True)
-    ]
-    branches = split(smoothed)
+    return split(
+        [
+            _anatomical(_inscribed(surface, smooth(line)), inlet, outlet)
+            for line, outlet in zip(raw, outlets, strict=True)
+        ]
+    )
+
+
+def centerlines(
+    surface: Surface,
+    branches: Sequence[Branch],
+    sections: Sequence[Section],
+    extensions: Sequence[float],
+    names: Sequence[str],
+) -> tuple[Centerline, ...]:
+    """Centrelines of branches, one an outlet, with the sections' areas and the flow extensions.
+
+    Args:
+        surface: As in `branched`.
+        branches: Of the tree.
+        sections: As in `branched`.
+        extensions: Length of the flow extension of each section [mm].
+        names: Outlet names, in the order of the lines the branches are of.
+    """
+    inlet, outlets = sections[0], sections[1:]
     areas = _areas(surface, branches)
     return tuple(
         _assemble(k, name, branches, areas, (inlet, outlets[k]), (extensions[0], extensions[k + 1]))

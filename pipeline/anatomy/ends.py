@@ -10,6 +10,7 @@ import numpy as np
 
 from meshing.errors import InputError
 from pipeline.anatomy.capping import fill
+from pipeline.anatomy.coronary import CoronarySide
 from pipeline.anatomy.flat import flat_caps
 from pipeline.anatomy.surface import (
     Floats,
@@ -58,12 +59,14 @@ class Told:
         roles: Their roles, None where unknown.
         hints: Points where ends shall be cut: name, role, point [mm].
         labels: The surface was made from a label map (whose ends are always rounded).
+        side: Which coronary tree it is, where that is known.
     """
 
     names: tuple[str, ...] = ()
     roles: tuple[Role | None, ...] = ()
     hints: tuple[tuple[str, Role | None, Floats], ...] = field(default=())
     labels: bool = False
+    side: CoronarySide | None = None
 
 
 def find_ends(

@@ -132,11 +132,21 @@ def largest(ends: Sequence[FlatEnd]) -> int:
     return max(free or range(len(ends)), key=lambda k: ends[k].section.area)
 
 
-def outlet_names(ends: Sequence[FoundEnd], inlet_name: str) -> list[str]:
-    """Names of the outlets in order; ``outlet_1`` .. where none was given."""
+def outlet_names(
+    ends: Sequence[FoundEnd], inlet_name: str, likely: Sequence[str] = ()
+) -> list[str]:
+    """Names of the outlets in order.
+
+    Args:
+        ends: The outlets.
+        inlet_name: No outlet has it.
+        likely: What outlets that were given no name are called, where no other was given that name; without it, and
+            else, ``outlet_1`` ...
+    """
     taken = {end.name for end in ends if end.name is not None} | {inlet_name}
     free = (name for k in count(1) if (name := f"outlet_{k}") not in taken)
-    return [end.name or next(free) for end in ends]
+    wanted = [name if name not in taken else None for name in likely] or [None] * len(ends)
+    return [end.name or name or next(free) for end, name in zip(ends, wanted, strict=True)]
 
 
 def inlet_note(ends: Sequence[FlatEnd], chosen: int) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 
 from meshing.errors import ComputationError, InputError
 from meshing.lumen import Cap, LumenSurface, join_lines
-from pipeline.anatomy.centerlines import centerlines
+from pipeline.anatomy.centerlines import branched, centerlines
+from pipeline.anatomy.coronary import coronary_names
 from pipeline.anatomy.ends import FoundEnd, Told, find_ends
 from pipeline.anatomy.extrude import Section, extrude, free_length, section
 from pipeline.anatomy.lineio import read_centerlines, save_centerlines
@@ -55,7 +56,10 @@ def run(lumen: Path, told: Path, options: AnatomyOptions, folder: Path) -> Anato
     size = float(np.ptp(surface.points, axis=0).max())
     surface = merge_points(surface, 1e-7 * size)
     _check_one_body(surface, lumen)
-    surface, ends = find_ends(surface, read_told(told), options.rounded_ends)
+    known = read_told(told)
+    if options.coronary_tree is None:
+        options = options.model_copy(update={"coronary_tree": known.side})
+    surface, ends = find_ends(surface, known, options.rounded_ends)
     check_count(ends, lumen)
     ends = give_names(ends, options.names)
     source = told_inlet(ends, options.inlet)
@@ -116,6 +120,7 @@ def read_told(path: Path) -> Told:
             for hint in hints
         ),
         labels=data.get("voxel_mm") is not None,
+        side=data.get("coronary_tree"),
     )
 
 
@@ -144,8 +149,11 @@ def measure(
     sections = [replace(end.section, patch=k) for k, end in enumerate(ordered, start=1)]
     vessel, lengths, more = _extend(surface, sections, options)
     name = ordered[0].found.name or "inlet"
-    names = outlet_names([end.found for end in ordered[1:]], name)
-    lines = centerlines(lead, raw, sections, lengths, names)
+    branches = branched(lead, raw, sections)
+    side = options.coronary_tree
+    likely = coronary_names(branches, side) if side else ()
+    names = outlet_names([end.found for end in ordered[1:]], name, likely)
+    lines = centerlines(lead, branches, sections, lengths, names)
     made = tuple(
         _end(here, called, length)
         for here, called, length in zip(sections, [name, *names], lengths, strict=True)

@@ -14,8 +14,23 @@ from scipy.spatial.transform import Rotation
 from pipeline.phantom.path import Array
 
 SEMI_AXES_MM = (37.0, 37.0, 54.0)  # epicardium of an adult heart, short axes and long axis
-# The long axis points to the left, forward and down: about 45 degrees from each of the body planes' normals.
-_TO_PATIENT = Rotation.from_euler("zxy", [-125.0, 40.0, -35.0], degrees=True)
+APEX = (0.58, -0.55, -0.60)
+"""Where the long axis points in the patient (LPS): to the left, forward and down, about 45 degrees from each of the
+body planes' normals."""
+GROOVE = (0.50, -0.50, 0.70)
+"""Where the anterior interventricular groove faces: forward, to the left and up; the left ventricle's free wall then
+faces left and back, the right ventricle's forward and to the right, the diaphragmatic wall down."""
+
+
+def _axes() -> Array:
+    """Rotation from the heart's frame into the patient's, ``(3, 3)``."""
+    base = -np.array(APEX) / np.linalg.norm(APEX)
+    groove = np.array(GROOVE) - (np.array(GROOVE) @ base) * base
+    groove /= np.linalg.norm(groove)
+    return np.column_stack([groove, np.cross(base, groove), base])
+
+
+_TO_PATIENT = _axes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +91,7 @@ def turned(direction: Array, axis: Array, degrees: float) -> Array:
 
 def to_patient(points: Array) -> Array:
     """Heart frame -> LPS [mm], ``(n, 3)``."""
-    return np.asarray(_TO_PATIENT.apply(points))
+    return np.asarray(points @ _TO_PATIENT.T)
 
 
 def course(

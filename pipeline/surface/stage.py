@@ -117,7 +117,8 @@ def _from_shares(source: CtInput, options: SurfaceOptions, segmented: Path) -> L
     ]
     report["notes"] = [*report["notes"], *bridges]
     hint = {"name": "inlet", "point_mm": told["tree"]["ostium_mm"], "role": "inlet"}
-    return Lumen(mesh, (), (hint,), {"source": f"CT, {source.tree} coronary tree", **report})
+    known = {"source": f"CT, {source.tree} coronary tree", "coronary_tree": source.tree}
+    return Lumen(mesh, (), (hint,), {**known, **report})
 
 
 def _from_surface(source: SurfaceInput, options: SurfaceOptions) -> Lumen:

@@ -76,6 +76,15 @@ def test_a_shorter_tree_is_compared_where_it_ends(solved, tmp_path):
     assert row["difference"] == pytest.approx(0.0, abs=0.002)
 
 
+def test_a_lesion_the_other_run_does_not_have(solved, tmp_path):
+    other = _changed(solved, tmp_path / "b", offset=0.03)
+    file = other / "ffr" / "ffr.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"lesions": []}))
+    row = compare(solved, other)["lesions"][0]
+    assert row["second_stenosis"] is None
+    assert row["difference"] == pytest.approx(-0.03, abs=0.003)
+
+
 def test_other_vessels_are_none(solved, tmp_path):
     other = _changed(solved, tmp_path / "b", moved=(40, 0, 0))
     with pytest.raises(InputError, match="wanted centrelines within"):

@@ -134,8 +134,7 @@ def _cavities(
     right = both(right, beyond(np.array([0.0, -1.0, 0.0]), -0.25 * a[1]))
     radius = float(rng.uniform(12.5, 16.0))
     root = aortic_root(ostia, radius)
-    lean = unit(up + 0.25 * rng.normal(size=3))
-    line = np.array([root + t * lean for t in (2.0, 14.0, 40.0, 70.0)])
+    line = _ascending(root, ostia, up, rng)
     tube = hose(line, radius * np.array([0.93, 0.85, 0.95, 1.0]))
     outflow = hose(
         np.array([root, 0.5 * (root + centre) + [0, 0, 4.0], centre]),
@@ -147,12 +146,26 @@ def _cavities(
     sac = grown(whole, _sac(rng))
     aorta = Remembered(aorta)
     return Cavities(
-        either(sac, grown(aorta, 6.0)),
+        either(sac, grown(aorta, 4.5)),  # hoses know no distance beyond 8 mm
         epicardium,
         without(left, clear),
         without(right, clear),
         aorta,
     )
+
+
+def _ascending(root: Array, ostia: list[Ostium], up: Array, rng: np.random.Generator) -> Array:
+    """Middles of the aorta from its root on: across the ostia's plane first, then bending to the head."""
+    ways = [unit(ostium.point - root) for ostium in ostia]
+    across = up - (up @ ways[0]) * ways[0]
+    if len(ways) > 1:
+        across = np.cross(ways[0], ways[1])
+        across *= np.sign(across[2])  # the heart's base lies at growing z
+    lean = unit(unit(across) + 0.12 * rng.normal(size=3))
+    rise = unit(up + 0.2 * rng.normal(size=3))
+    high = root + 14.0 * lean
+    turned = high + 20.0 * unit(lean + rise)
+    return np.array([root + 2.0 * lean, high, turned, turned + 40.0 * rise])
 
 
 def _sleeve(clear: Shape, root: Array, radius: float) -> Shape:

@@ -76,7 +76,8 @@ def compose(scene: Scene, grid: Volume) -> Exact:
     size = tuple(n * f for n, f in zip(shape, factor, strict=True))
     hu, aorta = _background(scene, fine, size)
     distance, found = _arteries(scene, fine, size, hu)
-    found["aorta"] = np.minimum(aorta, 1 - found["lumen"])
+    others = np.sum(list(found.values()), axis=0)
+    found["aorta"] = np.minimum(aorta, np.maximum(1 - others, 0)).astype(np.float32)
     shares = np.stack([_mean(found[tissue], factor) for tissue in TISSUES])
     return Exact(_mean(hu, factor), _mean(distance, factor), shares, grid.affine)
 

@@ -1,0 +1,110 @@
+"""What `make eval-segmentation` measures, on trees drawn by hand and on a drawn heart."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.imaging import Volume
+
+HPC = Path(__file__).parents[3] / "hpc" / "segmentation"
+
+
+@pytest.fixture(scope="module")
+def flows():
+    """The module, as its script sees it."""
+    sys.path.insert(0, str(HPC))
+    yield importlib.import_module("flows")
+    sys.path.remove(str(HPC))
+
+
+@pytest.fixture(scope="module")
+def heart(flows):
+    return importlib.import_module("anatomy").draw_anatomy(900_000)
+
+
+@pytest.fixture(scope="module")
+def kept(flows, heart):
+    return flows.Kept.of(heart, "left")
+
+
+def test_thin_vessels_are_cut_off(flows, kept):
+    assert kept.walks[0].name == "LM"
+    assert {"LAD", "LCx"} <= kept.ends.keys()
+    assert "LM" not in kept.ends
+    assert kept.counts.sum() == sum(len(walk.points) for walk in kept.walks)
+    assert kept.counts.sum() < len(kept.middles)
+
+
+def test_shares_have_the_exact_width(flows, heart, kept):
+    shares, body = flows.exact_shares(heart, kept)
+    assert 0 < body.sum() < shares.array.size
+    lad = next(walk for walk in kept.walks if walk.name == "LAD")
+    k = len(lad.points) // 3
+    volume = float(shares.array.sum()) * flows.FINE_MM**3
+    tubes = sum(float((np.pi * walk.radius**2).sum() * 0.25) for walk in kept.walks)
+    assert (
+        0.75 * tubes < volume < 1.1 * tubes
+    )  # spheres overlap at forks, the trunk begins in the aorta
+    index = np.rint(shares.to_index(lad.points[k][None])[0]).astype(int)
+    assert shares.array[tuple(index)] == 1.0
+
+
+def test_a_found_lumen_is_cut_where_the_exact_one_is(flows, heart, kept):
+    exact, body = flows.exact_shares(heart, kept)
+    cut, lumen = flows.found_shares(heart, kept, exact, body)
+    assert np.array_equal(cut.array, exact.array)
+    assert np.array_equal(lumen, body)
+    everything = Volume(np.ones_like(exact.array), exact.affine)
+    cut, _ = flows.found_shares(heart, kept, everything, body)
+    assert 0 < cut.array.sum() < everything.array.sum()
+
+
+def test_ends_go_to_the_vessel_they_lie_on(flows, heart, kept):
+    lad, lcx = (next(w for w in kept.walks if w.name == name) for name in ("LAD", "LCx"))
+    ends = {
+        "outlet_1": lad.points[-1],
+        "outlet_2": lad.points[len(lad.points) // 2],  # a stump on the way
+        "outlet_3": lcx.points[-30],  # cut short
+        "outlet_4": lcx.points[-1] + 30.0,  # nowhere
+    }
+    assert flows.match_ends(heart, kept, ends) == {"outlet_1": "LAD", "outlet_3": "LCx"}
+
+
+def lesion(first, second, stenosis, diameter=3.0):
+    difference = None if second is None else second - first
+    return {
+        "first": first,
+        "second": second,
+        "difference": difference,
+        "first_stenosis": stenosis,
+        "reference_diameter_mm": diameter,
+    }
+
+
+def test_summary(flows):
+    lesions = [
+        lesion(0.90, 0.91, 0.4),
+        lesion(0.78, 0.82, 0.6),
+        lesion(0.60, 0.50, 0.8),
+        lesion(0.70, None, 0.75),
+        lesion(0.50, 0.90, 0.8, diameter=1.8),
+    ]
+    told = flows.summary(
+        [
+            {"side": "left", "lesions": lesions, "missed_ends": ["D1"], "false_ends": 2},
+            {"side": "right", "fault": "no right tree found", "exact": False},
+        ]
+    )
+    assert told["trees"] == 2
+    assert (told["trees_failed"], told["trees_exact_failed"]) == (1, 0)
+    assert (told["lesions"], told["lesions_lost"]) == (4, 1)
+    assert (told["ends_missed"], told["ends_false"]) == (1, 2)
+    assert told["ffr_median"] == pytest.approx(0.04)
+    assert told["ffr_bias"] == pytest.approx((0.01 + 0.04 - 0.10) / 3)
+    assert told["flips_at_0.80"] == 1
+    assert told["flips_in_0.75_to_0.80"] == [1, 1]
+    assert told["ffr_by_stenosis"]["70% to 100%"][0] == 1
+    assert "ffr_median" not in flows.summary([])
