@@ -9,6 +9,7 @@ mm, LPS, the heart's middle at the origin.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -113,6 +114,23 @@ class Heart:
         return np.asarray(out / np.linalg.norm(out))
 
 
+class Scanned(Protocol):
+    """What is known of what was scanned, however it was made; LPS [mm]."""
+
+    @property
+    def arteries(self) -> dict[str, list[Walk]]:
+        """By side; the first walk of each leaves the aorta."""
+
+    def bent(self, points: Array) -> Array:
+        """Where points lie among the walks, ``(n, 3)``."""
+
+    def lumen_distance(self, points: Array, side: str) -> Array:
+        """Signed distance to a side's lumen, negative inside, ``(n,)``."""
+
+    def aorta_distance(self, points: Array) -> Array:
+        """Signed distance to the aortic blood, negative inside, ``(n,)``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Anatomy:
     """A heart with its coronaries.
@@ -137,6 +155,10 @@ class Anatomy:
         """Points where space has been displaced."""
         return points + 0.22 * np.column_stack([noise(points) for noise in self.bend])
 
+    def aorta_distance(self, points: Array) -> Array:
+        """Signed distance [mm] to the aortic blood, negative inside, ``(n,)``."""
+        return distance_to_aorta(self.heart, points)
+
     def lumen_distance(self, points: Array, side: str) -> Array:
         """Signed distance [mm] to a side's lumen, negative inside, roughly right within 3 mm."""
         walks = self.arteries[side]
@@ -153,13 +175,8 @@ def swept(points: Array, middles: Array, radii: Array) -> Array:
     return np.asarray((gaps - radii[which]).min(axis=1))
 
 
-def aorta_distance(anatomy: Anatomy, points: Array) -> Array:
-    """Signed distance [mm] to the aortic blood, negative inside."""
-    return distance_to_aorta(anatomy.heart, points)
-
-
 def distance_to_aorta(heart: Heart, points: Array) -> Array:
-    """The same for a heart without its vessels."""
+    """Signed distance [mm] to the aortic blood, negative inside, ``(n,)``."""
     away = points - heart.root
     along = away @ heart.up
     bulge = 1.5 * np.exp(-(((along - 7) / 6) ** 2))

@@ -1,10 +1,10 @@
 """How good the segmentation is on scans built another way: ``make eval-segmentation``.
 
-``python hpc/segmentation/evaluate.py [--seeds 12] [--model PATH] [--method network classical] [--no-ffr]``. For every
-seed a scan (`scans.make`; kept in the output folder), its coronaries by each method, how far they are from the truth
-(`measures`), and what that does to FFR (`flows`). Vessels are judged where their reference diameter is at least 1.5 mm;
-thinner ones count neither way. Rows are kept in ``rows.jsonl``; a killed run goes on. The verdict against the limits is
-in ``evaluation.json``.
+``python hpc/segmentation/evaluate.py [--seeds 12] [--model PATH] [--method network classical] [--held-out]
+[--no-ffr]``. For every seed a scan (`scans.make`; with ``--held-out`` `held_out.make`: scans as in training, of other
+seeds), its coronaries by each method, how far they are from the truth (`measures`), and what that does to FFR
+(`flows`). Vessels are judged where their reference diameter is at least 1.5 mm; thinner ones count neither way. Rows
+are kept in ``rows.jsonl``; a killed run goes on. The verdict against the limits is in ``evaluation.json``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import flows
+import held_out
 import measures
 import numpy as np
 import numpy.typing as npt
 import scans
-from anatomy import Anatomy, Array, aorta_distance, reference_radius
+from anatomy import Array, Scanned, reference_radius
 from classical import segment
 from scipy import ndimage
 from scipy.spatial import cKDTree
@@ -45,7 +46,7 @@ LIMITS = {
     "ffr_median": ("<=", 0.02),
     "ffr_95": ("<=", 0.06),
 }
-FIRST_SEED = 900_000
+FIRST_SEED = 900_000  # training has 100,000 to 105,000
 Found = tuple[npt.NDArray[np.float32], dict[str, npt.NDArray[np.bool_]]]
 """Shares of the lumen of both trees; the voxels of each side's."""
 
@@ -78,7 +79,7 @@ def truth_of(scan: scans.TestScan, grid: Volume) -> Truth:
     distance = ndimage.map_coordinates(
         exact.array, exact.to_index(points).T, order=1, mode="constant", cval=3.0
     )
-    aorta = aorta_distance(scan.anatomy, points)
+    aorta = scan.anatomy.aorta_distance(points)
     distance = np.maximum(distance, -aorta)
     branches = branches_of(scan.anatomy)
     middles = np.concatenate([b.points for b in branches])
@@ -96,12 +97,12 @@ def truth_of(scan: scans.TestScan, grid: Volume) -> Truth:
     )
 
 
-def branches_of(anatomy: Anatomy) -> list[measures.Branch]:
+def branches_of(anatomy: Scanned) -> list[measures.Branch]:
     """The vessels of both trees, outside the aorta."""
     out = []
     for walks in anatomy.arteries.values():
         for walk in walks:
-            outside = aorta_distance(anatomy, walk.points) > 0.5
+            outside = anatomy.aorta_distance(walk.points) > 0.5
             reference = reference_radius(walk)
             out.append(
                 measures.Branch(
@@ -213,9 +214,12 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=BUNDLED)
     parser.add_argument("--method", nargs="+", choices=("network", "classical"),
                         default=["network", "classical"])  # fmt: skip
+    parser.add_argument("--held-out", action="store_true", help="scans as in training")
     parser.add_argument("--no-ffr", action="store_true", help="leave the errors of FFR out")
-    parser.add_argument("--output", type=Path, default=ROOT / "runs" / "eval-segmentation")
+    parser.add_argument("--output", type=Path)
     args = parser.parse_args()
+    name = "eval-held-out" if args.held_out else "eval-segmentation"
+    args.output = args.output or ROOT / "runs" / name
     if "network" in args.method:
         try:
             load(args.model)
@@ -231,7 +235,7 @@ def main() -> int:
         ]
         if not left:
             continue
-        scan = scans.make(seed)
+        scan = (held_out if args.held_out else scans).make(seed)
         write_nifti(scan.ct, args.output / f"ct_{seed}.nii.gz")
         grid = on_cubes(scan.ct, VOXEL_MM)
         truth = truth_of(scan, grid)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import yaml
-from anatomy import STEP, Anatomy, Array, Walk, aorta_distance, reference_radius, swept
+from anatomy import STEP, Array, Scanned, Walk, reference_radius
 from scipy.spatial import cKDTree
 
 from meshing.errors import ComputationError
@@ -49,6 +49,7 @@ class Kept:
     """The part of a tree that counts: vessels of at least `LEAST_MM`, from the aorta on.
 
     Attributes:
+        side: Left or right.
         walks: Its walks, cut.
         ends: Where they end, by name of the walk; not those that others go on from.
         middles: Of all walks of the side, thin ones too, ``(n, 3)``.
@@ -56,6 +57,7 @@ class Kept:
         ostium: Where the tree leaves the aorta.
     """
 
+    side: str
     walks: tuple[Walk, ...]
     ends: dict[str, Array]
     middles: Array
@@ -63,7 +65,7 @@ class Kept:
     ostium: Array
 
     @classmethod
-    def of(cls, anatomy: Anatomy, side: str) -> Kept:
+    def of(cls, anatomy: Scanned, side: str) -> Kept:
         """The wide part of a side's tree; the first walk leaves the aorta."""
         every = anatomy.arteries[side]
         kept: list[Walk] = []
@@ -71,25 +73,20 @@ class Kept:
         for walk in every:
             wide = 2 * reference_radius(walk) >= LEAST_MM
             stop = len(wide) if wide.all() else int(np.argmin(wide))
-            hangs = (
-                not kept
-                or min(
-                    float(np.linalg.norm(other.points - walk.points[0], axis=1).min())
-                    for other in kept
-                )
-                < 2 * STEP
-            )
+            gaps = [np.linalg.norm(o.points - walk.points[0], axis=1) - o.radius for o in kept]
+            hangs = not gaps or min(float(gap.min()) for gap in gaps) < STEP
             good = hangs and stop * STEP >= _SHORT_MM
             counts.append(np.arange(len(wide)) < (stop if good else 0))
             if good:
                 kept.append(Walk(walk.name, walk.points[:stop], walk.radius[:stop]))
-        outside = aorta_distance(anatomy, kept[0].points) > 0
+        outside = anatomy.aorta_distance(kept[0].points) > 0
         ends = {
             walk.name: walk.points[-1]
             for walk in kept
             if all(np.linalg.norm(other.points[0] - walk.points[-1]) > 2 * STEP for other in kept)
         }
         return cls(
+            side,
             tuple(kept),
             ends,
             np.concatenate([walk.points for walk in every]),
@@ -97,12 +94,12 @@ class Kept:
             kept[0].points[int(np.argmax(outside))],
         )
 
-    def holds(self, anatomy: Anatomy, points: Array) -> Mask:
+    def holds(self, anatomy: Scanned, points: Array) -> Mask:
         """Which points are nearer to a kept vessel than to a thin one."""
         return np.asarray(self.counts[cKDTree(self.middles).query(anatomy.bent(points))[1]])
 
 
-def exact_shares(anatomy: Anatomy, kept: Kept) -> tuple[Volume, Mask]:
+def exact_shares(anatomy: Scanned, kept: Kept) -> tuple[Volume, Mask]:
     """Shares of the exact lumen on voxels of `FINE_MM`, and the lumen's voxels."""
     middles = np.concatenate([walk.points for walk in kept.walks])
     low, high = middles.min(axis=0) - 6.0, middles.max(axis=0) + 6.0
@@ -114,10 +111,8 @@ def exact_shares(anatomy: Anatomy, kept: Kept) -> tuple[Volume, Mask]:
     within = np.array(list(itertools.product(range(many), repeat=3)))
     index = (near[:, None] * many + within).reshape(-1, 3)
     points = low + index * FINE_MM
-    lumen = swept(
-        anatomy.bent(points), middles, np.concatenate([walk.radius for walk in kept.walks])
-    )
-    distance = np.maximum(lumen, -aorta_distance(anatomy, points))
+    lumen = anatomy.lumen_distance(points, kept.side)
+    distance = np.maximum(lumen, -anatomy.aorta_distance(points))
     distance[~kept.holds(anatomy, points)] = 1.0
     shares = np.zeros(blocks * many, np.float32)
     shares[tuple(index.T)] = np.clip(0.5 - distance / FINE_MM, 0, 1)
@@ -126,7 +121,7 @@ def exact_shares(anatomy: Anatomy, kept: Kept) -> tuple[Volume, Mask]:
     return Volume(shares, affine), np.asarray(shares > 0.5)
 
 
-def found_shares(anatomy: Anatomy, kept: Kept, shares: Volume, body: Mask) -> tuple[Volume, Mask]:
+def found_shares(anatomy: Scanned, kept: Kept, shares: Volume, body: Mask) -> tuple[Volume, Mask]:
     """Shares that were found, cut where the exact tree is cut.
 
     Args:
@@ -143,7 +138,7 @@ def found_shares(anatomy: Anatomy, kept: Kept, shares: Volume, body: Mask) -> tu
     return Volume(cut, shares.affine), lumen
 
 
-def solve_exact(anatomy: Anatomy, kept: Kept, folder: Path) -> dict[str, float]:
+def solve_exact(anatomy: Scanned, kept: Kept, folder: Path) -> dict[str, float]:
     """FFR of the exact lumen in a run folder; resistances [mmHg s/mL] of its ends by name.
 
     Raises:
@@ -157,7 +152,7 @@ def solve_exact(anatomy: Anatomy, kept: Kept, folder: Path) -> dict[str, float]:
 
 
 def solve_found(
-    anatomy: Anatomy,
+    anatomy: Scanned,
     kept: Kept,
     shares: tuple[Volume, Mask],
     beds: Mapping[str, float],
@@ -185,7 +180,7 @@ def solve_found(
     }
 
 
-def match_ends(anatomy: Anatomy, kept: Kept, ends: Mapping[str, Array]) -> dict[str, str]:
+def match_ends(anatomy: Scanned, kept: Kept, ends: Mapping[str, Array]) -> dict[str, str]:
     """Which vessel of the exact tree every end lies on; of several on one vessel the furthest along it.
 
     Args:
@@ -211,7 +206,7 @@ def match_ends(anatomy: Anatomy, kept: Kept, ends: Mapping[str, Array]) -> dict[
 
 
 def ffr_errors(
-    anatomy: Anatomy, side: str, found: tuple[Volume, Mask], folder: Path, exact: Path
+    anatomy: Scanned, side: str, found: tuple[Volume, Mask], folder: Path, exact: Path
 ) -> dict[str, Any]:
     """What a found lumen does to the FFR of one side; JSON-able.
 

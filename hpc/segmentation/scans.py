@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from anatomy import STEP, Anatomy, Array, Noise, Walk, draw_anatomy, swept
+from anatomy import STEP, Anatomy, Array, Noise, Scanned, Walk, draw_anatomy, swept
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 
@@ -72,17 +72,13 @@ class TestScan:
         seed: It was drawn from.
         ct: Hounsfield units, int16.
         anatomy: What was scanned.
-        protocol: How.
-        distance: Signed distance to the lumen of both trees, without the aorta, on the scan's voxels; cut at 3 mm.
-        calcium: Where plaque is calcium; bool.
+        distance: Signed distance to the lumen of both trees on the scan's voxels; cut at 3 mm or nearer.
     """
 
     seed: int
     ct: Volume
-    anatomy: Anatomy
-    protocol: Protocol
+    anatomy: Scanned
     distance: Field
-    calcium: npt.NDArray[np.bool_]
 
 
 def make(seed: int) -> TestScan:
@@ -90,11 +86,11 @@ def make(seed: int) -> TestScan:
     rng = np.random.default_rng([seed, 7])
     anatomy, protocol = draw_anatomy(seed), Protocol.draw(rng)
     volume = _grid(anatomy, protocol)
-    hu, distance, calcium = _fill(anatomy, protocol, volume, rng)
+    hu, distance = _fill(anatomy, protocol, volume, rng)
     hu = gaussian_filter1d(hu, protocol.slice_mm / protocol.gap_mm / 2.355, axis=2, mode="nearest")
     seen = scan_slices(hu, protocol, rng)
     ct = np.clip(np.rint(seen), -1024, 3071).astype(np.int16)
-    return TestScan(seed, Volume(ct, volume.affine), anatomy, protocol, distance, calcium)
+    return TestScan(seed, Volume(ct, volume.affine), anatomy, distance)
 
 
 def _grid(anatomy: Anatomy, protocol: Protocol) -> Volume:
@@ -110,7 +106,7 @@ def _grid(anatomy: Anatomy, protocol: Protocol) -> Volume:
 
 def _fill(
     anatomy: Anatomy, protocol: Protocol, volume: Volume, rng: np.random.Generator
-) -> tuple[Field, Field, npt.NDArray[np.bool_]]:
+) -> tuple[Field, Field]:
     """Attenuation of a tissue after another, what comes later lies in front."""
     shape = volume.array.shape
     index = np.indices(shape, dtype=np.float32).reshape(3, -1).T
@@ -125,14 +121,13 @@ def _fill(
     for vein in anatomy.veins:
         inside = _share(swept(close, vein.points, vein.radius), width)
         value += inside * (rng.uniform(60, 220) - value)
-    distance, calcium = np.full(len(points), 3.0, np.float32), np.zeros(len(points), np.bool_)
+    distance = np.full(len(points), 3.0, np.float32)
     nearest = np.full(len(close), 3.0)
-    bony = np.zeros(len(close), np.bool_)
     for side in anatomy.arteries:
-        painted = _arteries(value, close, anatomy, side, protocol, rng)
-        value, nearest, bony = painted[0], np.minimum(nearest, painted[1]), bony | painted[2]
-    hu[near], distance[near], calcium[near] = value, nearest, bony
-    return hu.reshape(shape), distance.reshape(shape), calcium.reshape(shape)
+        value, lumen = _arteries(value, close, anatomy, side, protocol, rng)
+        nearest = np.minimum(nearest, lumen)
+    hu[near], distance[near] = value, nearest
+    return hu.reshape(shape), distance.reshape(shape)
 
 
 def _share(distance: npt.NDArray[np.floating], width: float) -> npt.NDArray[np.float32]:
@@ -223,8 +218,8 @@ def _arteries(
     side: str,
     protocol: Protocol,
     rng: np.random.Generator,
-) -> tuple[Field, Array, npt.NDArray[np.bool_]]:
-    """A tree's walls, plaque, calcium and blood in the values at points; distance to its lumen; where calcium is."""
+) -> tuple[Field, Array]:
+    """A tree's walls, plaque, calcium and blood in the values at points; distance to its lumen."""
     width = (2 * protocol.pixel_mm + protocol.gap_mm) / 3
     walks = anatomy.arteries[side]
     bent = anatomy.bent(points)
@@ -239,7 +234,7 @@ def _arteries(
     value[hard] = rng.uniform(600, 1500)
     fade = _fade(walks, anatomy)[nearest] * rng.uniform(0.0015, 0.004)
     blood = (protocol.blood_hu * (1 - np.clip(fade, 0, 0.5))).astype(np.float32)
-    return value + _share(lumen, width) * (blood - value), lumen, hard
+    return value + _share(lumen, width) * (blood - value), lumen
 
 
 def _fade(walks: list[Walk], anatomy: Anatomy) -> Array:

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.imaging import Volume
 
+pytestmark = pytest.mark.slow
 HPC = Path(__file__).parents[3] / "hpc" / "segmentation"
 
 
@@ -108,3 +109,18 @@ def test_summary(flows):
     assert told["flips_in_0.75_to_0.80"] == [1, 1]
     assert told["ffr_by_stenosis"]["70% to 100%"][0] == 1
     assert "ffr_median" not in flows.summary([])
+
+
+def test_phantoms_are_judged_alike(flows):
+    held_out = importlib.import_module("held_out")
+    scene = held_out.draw_scene(800_000)
+    phantoms = held_out.Phantoms(scene)
+    for number, side in enumerate(held_out.SIDES):
+        kept = flows.Kept.of(phantoms, side)
+        named = {end.name for end in scene.vessels[number].lumen.ends if end.role == "outlet"}
+        assert kept.ends.keys() <= named
+        assert len(kept.ends) >= 1
+        shares, _ = flows.exact_shares(phantoms, kept)
+        wide = kept.walks[0].points[40:-8]
+        index = np.rint(shares.to_index(wide)).astype(int)
+        assert (shares.array[tuple(index.T)] > 0.5).mean() > 0.95
