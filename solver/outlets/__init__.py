@@ -4,11 +4,24 @@ from typing import Annotated
 
 from pydantic import Field
 
-from solver.outlets.base import OutletModel
+from solver.outlets.base import Circuit, OutletModel
+from solver.outlets.coronary import Coronary
 from solver.outlets.do_nothing import DoNothing
 from solver.outlets.pressure import Pressure
 from solver.outlets.resistance import Resistance
+from solver.outlets.windkessel import Windkessel
 
-Outlet = Annotated[Resistance | Pressure | DoNothing, Field(discriminator="kind")]
+Outlet = Annotated[
+    Resistance | Windkessel | Coronary | Pressure | DoNothing, Field(discriminator="kind")
+]
 
-__all__ = ["DoNothing", "Outlet", "OutletModel", "Pressure", "Resistance"]
+__all__ = [
+    "Circuit",
+    "Coronary",
+    "DoNothing",
+    "Outlet",
+    "OutletModel",
+    "Pressure",
+    "Resistance",
+    "Windkessel",
+]

@@ -18,7 +18,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from solver.outlets.base import OutletModel
+from solver.outlets.base import Circuit, OutletModel
 
 
 class DoNothing(OutletModel):
@@ -28,6 +28,6 @@ class DoNothing(OutletModel):
     kind: Literal["do-nothing"] = "do-nothing"
     p: float = Field(default=0.0, description="p0 [Pa]")
 
-    def steady(self) -> tuple[float, float]:
-        """Return ``(p0, 0)``."""
-        return self.p, 0.0
+    def circuit(self, t: float | None) -> Circuit:
+        """``p = p0``."""
+        return Circuit.memoryless(0.0, self.p)

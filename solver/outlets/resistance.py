@@ -21,7 +21,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from solver.outlets.base import OutletModel
+from solver.outlets.base import Circuit, OutletModel
 
 
 class Resistance(OutletModel):
@@ -31,6 +31,6 @@ class Resistance(OutletModel):
     R: float = Field(ge=0, description="resistance [Pa s m^-3]")
     pd: float = Field(default=0.0, description="distal pressure [Pa]")
 
-    def steady(self) -> tuple[float, float]:
-        """Return ``(pd, R)``."""
-        return self.pd, self.R
+    def circuit(self, t: float | None) -> Circuit:
+        """The line ``p = pd + R Q``."""
+        return Circuit.memoryless(self.R, self.pd)
