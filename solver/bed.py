@@ -66,22 +66,33 @@ def steady_state(model: OutletModel, Q: float) -> Array:
 
 
 def periodic_state(model: OutletModel, flow: Waveform) -> Array:
-    """State ``(n,)`` at time zero of the orbit that a periodic flow [m^3/s] keeps.
+    """State ``(n,)`` at time zero of the orbit that a periodic flow [m^3/s] keeps."""
+    turn, shift = monodromy(model, flow, flow.period)
+    return np.asarray(np.linalg.solve(np.eye(len(shift)) - turn, shift))
 
-    The state after a period is affine in the one before it; its fixed point is the orbit's, to `_EXACT`.
+
+def monodromy(model: OutletModel, flow: Waveform | None, period: float) -> tuple[Array, Array]:
+    """The state after a period, affine in the one before it: ``(M (n, n), f (n,))``, to `_EXACT`.
+
+    Args:
+        model: The bed's equations.
+        flow: Periodic flow [m^3/s]; None: no flow.
+        period: [s].
     """
     n = len(model.circuit(0.0).c)
+    if n == 0:
+        return np.empty((0, 0)), np.empty(0)
 
     def rate(t: float, flat: Array) -> Array:
         told, x = model.circuit(t), flat.reshape(n, n + 1)
         out = told.A @ x
-        out[:, n] += told.b * flow(t) + told.c
+        out[:, n] += told.c if flow is None else told.b * flow(t) + told.c
         return np.asarray(out.ravel())
 
     start = np.column_stack([np.eye(n), np.zeros(n)])
-    scale = max(abs(flow.mean()) * abs(model.steady()[1]), 1.0)
-    size = np.concatenate([np.ones((n, n)), np.full((n, 1), scale)], axis=1)
-    end = solve_ivp(
-        rate, (0.0, flow.period), start.ravel(), method="Radau", rtol=_EXACT, atol=_EXACT * size.ravel()
-    ).y[:, -1].reshape(n, n + 1)  # fmt: skip
-    return np.asarray(np.linalg.solve(np.eye(n) - end[:, :n], end[:, n]))
+    size = np.column_stack([np.ones((n, n)), np.full(n, max(abs(model.steady()[0]), 1e3))])
+    run = solve_ivp(
+        rate, (0.0, period), start.ravel(), "Radau", rtol=_EXACT, atol=_EXACT * size.ravel()
+    )
+    end = run.y[:, -1].reshape(n, n + 1)
+    return np.asarray(end[:, :n]), np.asarray(end[:, n])

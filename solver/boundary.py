@@ -21,6 +21,7 @@ from solver.parallel import on_root
 from solver.problem import FlowProblem
 from solver.scales import Scales
 from solver.spaces import Space
+from solver.waveform import value
 
 Array = npt.NDArray[np.float64]
 MASS_WEIGHT = 3.0
@@ -79,7 +80,7 @@ def openings(problem: FlowProblem, mesh: FlowMesh, scales: Scales, space: Space)
     area = np.asarray(mesh.mesh.comm.allreduce(mean.sum(axis=0)))
     models = [outlet.steady() for outlet in problem.outlets.values()]
     inlet = problem.inlet
-    at_inlet = inlet.p if isinstance(inlet, PressureInlet) else scales.datum
+    at_inlet = value(inlet.p, None) if isinstance(inlet, PressureInlet) else scales.datum
     p0 = (np.array([at_inlet, *(p for p, _ in models)]) - scales.datum) / scales.pressure
     R = np.array([0.0, *(R for _, R in models)]) * scales.flow / scales.pressure
     governed = [outlet.governs_mean_pressure for outlet in problem.outlets.values()]
@@ -124,7 +125,7 @@ def inlet_velocity(
     shape = _given(file, mesh, scales, space) if file else _developed(mesh, space)
     Q = -mesh.mesh.comm.allreduce(float(flux @ shape[: space.owned]))
     if isinstance(inlet, FlowInlet):
-        return shape / Q, inlet.Q / scales.flow
+        return shape / Q, value(inlet.Q, None) / scales.flow
     if not isinstance(inlet, ProfileInlet):
         return shape / Q, 0.0
     if not Q > 0.0:

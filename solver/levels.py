@@ -83,6 +83,7 @@ class Search:
         scales: The scales.
         progress: Where steps are told.
         saved: A restart state, if any.
+        after: Goes on from a state that was found, with the solver of the finest element; None where that is all.
         begin: Puts given fields into a system's state and returns the factor on the viscosity they solve; None without.
         seconds: Wall time by kind of work.
         sections: Those of the linear elements, once cut.
@@ -94,6 +95,7 @@ class Search:
     progress: Progress
     saved: dict[str, Any] | None
     begin: Callable[[FlowSystem], float] | None = None
+    after: Callable[[SteadySolver], None] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     sections: Sections | None = None
 
@@ -113,6 +115,8 @@ class Search:
         marched = not real and self.problem.steady.unsteady == "average"
         if not stopped and (marched or not outcome.converged):
             outcome, average = self._march(driver, outcome)
+        if self.after is not None and outcome.converged:
+            self.after(driver)
         self._finish(driver)
         if coarse is not None:
             coarse.destroy()

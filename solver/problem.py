@@ -11,16 +11,17 @@ import json
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from meshing.errors import InputError
 from solver.inlets import Inlet, ProfileInlet
 from solver.outlets import Outlet
 from solver.rheology import Rheology
+from solver.waveform import Waveform
 
 Element = Literal["P1-P1", "P2-P2", "P2-P1"]
 Point = tuple[float, float, float]
-Status = Literal["converged", "extrapolated", "regularised", "time-averaged"]
+Status = Literal["converged", "extrapolated", "regularised", "time-averaged", "periodic"]
 
 
 class _Frozen(BaseModel):
@@ -50,6 +51,23 @@ class SteadyOptions(_Frozen):
     )
     march_flow_throughs: float = Field(default=1.0, gt=0, description="time-averaging window")
     march_max_steps: int = Field(default=600, ge=8, description="time steps in all")
+
+
+class Pulse(_Frozen):
+    """A periodic flow in time, from the steady one of the means on; see `solver.pulsatile`."""
+
+    period: float = Field(gt=0, description="[s]; that of every waveform")
+    steps: int = Field(default=320, ge=20, description="time steps a period")
+    cycles: int = Field(default=6, ge=2, description="periods at most")
+    tolerance: float = Field(
+        default=1e-3,
+        gt=0,
+        description="what flows and pressures still lack to be periodic, relative",
+    )
+    windows: dict[str, tuple[float, float]] = Field(
+        default={},
+        description="parts of the period, as fractions from 0 to 1, over which the result gives mean pressures",
+    )
 
 
 class Line(_Frozen):
@@ -86,6 +104,9 @@ class FlowProblem(_Frozen):
         default=0.5, ge=0, le=1, description="backflow stabilisation, on open faces"
     )
     steady: SteadyOptions = SteadyOptions()
+    pulse: Pulse | None = Field(
+        default=None, description="in time; without it waveforms count by their means"
+    )
     stop_at_branch_end: bool = Field(
         default=False,
         description="where the steady branch ends above the real viscosity, write `BranchEnd` and stop",
@@ -93,6 +114,21 @@ class FlowProblem(_Frozen):
     guess: Path | None = None
     probes: dict[str, Line | tuple[Point, ...]] = {}
     forces: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_period(self) -> Self:
+        if self.pulse is None:
+            return self
+        for name, model in {"inlet": self.inlet, **self.outlets}.items():
+            for key, signal in model:
+                if isinstance(signal, Waveform) and signal.period != self.pulse.period:
+                    raise ValueError(
+                        f"{name}.{key} has a period of {signal.period:g} s, pulse.period is {self.pulse.period:g} s"
+                    )
+        for name, (start, end) in self.pulse.windows.items():
+            if not 0.0 <= start < end <= 1.0:
+                raise ValueError(f"pulse.windows.{name}: 0 <= start < end <= 1 wanted")
+        return self
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -141,6 +177,31 @@ class ProbeValue(_Frozen):
     point: Point = Field(description="[m]")
     velocity: Point | None = Field(description="[m s^-1]")
     p: float | None = Field(description="[Pa]")
+
+
+class PatchWaves(_Frozen):
+    """Flow and mean pressure of one open patch over the last period, at the ends of the time steps."""
+
+    Q: tuple[float, ...] = Field(description="flow out of the domain [m^3 s^-1]")
+    p: tuple[float, ...] = Field(description="mean pressure over the patch [Pa]")
+
+
+class PulseResult(_Frozen):
+    """How a periodic flow came about.
+
+    Attributes:
+        times: Ends of the last period's time steps [s]; zero is the beginning of the waveforms.
+        errors: After each period but the first, what was still lacking to be periodic (`solver.periodicity`).
+    """
+
+    period: float = Field(description="[s]")
+    steps: int = Field(description="time steps a period")
+    cycles: int = Field(description="periods marched")
+    errors: tuple[float, ...]
+    periodic: bool = Field(description="whether the last of these meets the tolerance")
+    seconds_per_step: float = Field(description="wall time")
+    times: tuple[float, ...]
+    waves: dict[str, PatchWaves]
 
 
 class BranchEnd(_Frozen):
@@ -210,6 +271,10 @@ class FlowResult(_Frozen):
     fluctuations: dict[str, dict[str, float]] = Field(
         default_factory=dict,
         description="time-averaged: standard deviation of each patch's Q and p",
+    )
+    pulse: PulseResult | None = Field(
+        default=None,
+        description="of a periodic flow, whose patches and fields are means over a period",
     )
     notes: list[str] = Field(default_factory=list)
 

@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from meshing.errors import BranchEndError, ComputationError, InputError
 from meshing.vessel import MeshArrays, VesselMesh
@@ -21,17 +22,20 @@ from solver.io import fields as field_file
 from solver.io import guess as guess_file
 from solver.io import mesh as mesh_file
 from solver.io import profile as profile_file
+from solver.io import pulse_state
 from solver.io import state as state_file
 from solver.levels import Found, Search
 from solver.parallel import on_root, peak_memory
-from solver.problem import BranchEnd, FlowProblem, FlowResult
+from solver.problem import BranchEnd, FlowProblem, FlowResult, PulseResult
 from solver.progress import Progress
+from solver.pulsatile import Pulsatile
 from solver.result import fluctuations, notes, patches, probe_values, status, wall_forces
 from solver.scales import Scales, choose
-from solver.steady import Outcome
+from solver.steady import Outcome, SteadySolver
 from solver.system import FlowSystem
 
 log = logging.getLogger("solver")
+Array = npt.NDArray[np.float64]
 SAVE_SECONDS = 30.0
 """A restart state is written when the last one is older than this."""
 
@@ -49,6 +53,8 @@ class Run:
     notes: list[str] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
     saved_at: float = field(default_factory=perf_counter)
+    pulse: PulseResult | None = None
+    fields: dict[str, Array] | None = None
 
     @contextlib.contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -58,6 +64,30 @@ class Run:
             yield
         finally:
             self.seconds[phase] = self.seconds.get(phase, 0.0) + perf_counter() - start
+
+    def pulsate(self, driver: SteadySolver) -> None:
+        """March in time from the steady flow of the means; its state becomes the mean over a period."""
+        self.progress.keep = None
+        state = None
+        if self.output is not None:
+            path = self.output / "pulse.h5"
+            state_file.save(driver.system, self.output / "state.h5", self.mark)
+            state = on_root(self.comm, lambda: pulse_state.read(path, self.mark))
+        if state is not None:
+            self.notes.append("the march in time went on from a saved state")
+        with self.timed("pulse"):
+            march = Pulsatile(driver, self.problem, self.progress, self.keep_pulse)
+            self.pulse = march.run(state)
+            self.fields = march.cycle.fields()
+            march.cycle.destroy()
+
+    def keep_pulse(self, march: Pulsatile) -> None:
+        """Write a restart state of a march when the last one is old."""
+        old = perf_counter() - self.saved_at > SAVE_SECONDS
+        if self.output is not None and self.comm.bcast(old, root=0):
+            path = self.output / "pulse.h5"
+            pulse_state.save(march.driver.system, march.saved(), path, self.mark)
+            self.saved_at = perf_counter()
 
     def keep(self, system: FlowSystem) -> None:
         """Write a restart state when the last one is old."""
@@ -97,7 +127,8 @@ def solve(
         run.progress.keep = run.keep
         with run.timed("solve"):
             saved, begin = _saved_state(run), _given_fields(run, mesh)
-            found = Search(problem, mesh, scales, run.progress, saved, begin).run()
+            after = None if problem.pulse is None else run.pulsate
+            found = Search(problem, mesh, scales, run.progress, saved, begin, after).run()
         run.seconds |= {f"solve: {phase}": value for phase, value in found.seconds.items()}
         system = found.system
         stopped = problem.stop_at_branch_end and not found.outcome.converged
@@ -107,7 +138,7 @@ def solve(
             _give_up(run, system, found.outcome)
         with run.timed("write"):
             if output is not None:
-                field_file.write(system, output / "fields.h5")
+                field_file.write(system, output / "fields.h5", run.fields)
                 state_file.save(system, output / "state.h5", run.mark)
     result = _result(run, found)
     system.destroy()
@@ -273,6 +304,15 @@ def _give_up(run: Run, system: FlowSystem, outcome: Outcome) -> None:
     )
 
 
+def _pulse_notes(run: Run) -> list[str]:
+    if run.pulse is None or run.pulse.periodic:
+        return []
+    lacks = f"{run.pulse.errors[-1]:.1e}" if run.pulse.errors else "an unknown part"
+    return [
+        f"the flow is not periodic after {run.pulse.cycles} periods: {lacks} is lacking (pulse.tolerance)"
+    ]
+
+
 # -- result ------------------------------------------------------------------------------------
 
 
@@ -281,7 +321,7 @@ def _result(run: Run, found: Found) -> FlowResult:
     opened = patches(system)
     flows = [patch.Q for patch in opened.values()]
     return FlowResult(
-        status=status(found),
+        status=status(found) if run.pulse is None else "periodic",
         thickening=outcome.thickening,
         base=outcome.base,
         captured=outcome.captured,
@@ -303,5 +343,6 @@ def _result(run: Run, found: Found) -> FlowResult:
         peak_memory_GiB=peak_memory(run.comm),
         history=run.progress.rows,
         fluctuations=fluctuations(found),
-        notes=[*run.notes, *notes(found)],
+        pulse=run.pulse,
+        notes=[*run.notes, *_pulse_notes(run), *notes(found)],
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from solver.inlets import FlowInlet, PressureInlet
 from solver.problem import FlowProblem
+from solver.waveform import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,10 @@ def choose(
     models = [outlet.steady() for outlet in problem.outlets.values()]
     mean_p0 = sum(p0 for p0, _ in models) / len(models)
     if isinstance(problem.inlet, PressureInlet):
-        datum = problem.inlet.p
+        datum = value(problem.inlet.p, None)
         speed = _free_velocity(problem, datum - mean_p0, inlet_area, tree_length)
     else:
-        Q = problem.inlet.Q if isinstance(problem.inlet, FlowInlet) else inflow
+        Q = value(problem.inlet.Q, None) if isinstance(problem.inlet, FlowInlet) else inflow
         conductance = sum(1.0 / R for _, R in models if R > 0.0)
         downstream = Q / conductance if conductance > 0.0 else 0.0
         speed, datum = Q / inlet_area, mean_p0 + downstream

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.interpolate import CubicSpline
 
 Array = npt.NDArray[np.float64]
 
@@ -27,7 +27,9 @@ class Waveform(BaseModel):
     values: tuple[float, ...] = Field(min_length=3, description="at 0, T / n, ... T (n - 1) / n")
 
     @cached_property
-    def _spline(self) -> CubicSpline:
+    def _spline(self) -> Any:  # noqa: ANN401
+        from scipy.interpolate import CubicSpline  # a case is checked without it
+
         times = np.linspace(0.0, self.period, len(self.values) + 1)
         return CubicSpline(times, [*self.values, self.values[0]], bc_type="periodic")
 

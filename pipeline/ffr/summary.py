@@ -14,6 +14,7 @@ from pipeline.ffr.checks import FFR_AT_INLET
 from pipeline.ffr.curves import Curve
 from pipeline.ffr.load import Solution
 from pipeline.physiology import MMHG, MMHG_S_PER_ML
+from solver.waveform import value as value_of
 
 NOTICE = "Research use only. Not a medical device."
 
@@ -26,7 +27,7 @@ def reference(solution: Solution, curves: Sequence[Curve]) -> dict[str, Any]:
     """
     section = curves[0].pressure_at(0.0)
     if solution.problem.inlet.kind == "pressure":
-        value = solution.problem.inlet.p / MMHG
+        value = value_of(solution.problem.inlet.p, None) / MMHG
         origin = "mean aortic pressure prescribed at the inlet"
     else:
         value, origin = section, "mean pressure over the anatomical inlet section"

@@ -6,19 +6,30 @@ circle), scaled on the discrete mesh so that the flow rate is met exactly.
 Configuration::
 
     inlet: {kind: flow, Q: 2.0e-6}
+    inlet: {kind: flow, Q: {period: 0.8, values: [1.0e-6, 3.0e-6, 2.0e-6, 1.5e-6]}}
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from solver.inlets.base import InletModel
+from solver.waveform import Signal, value
 
 
 class FlowInlet(InletModel):
     """Flow rate into the domain."""
 
     kind: Literal["flow"] = "flow"
-    Q: float = Field(gt=0, description="flow rate into the domain [m^3 s^-1]")
+    Q: Signal = Field(
+        description="flow rate into the domain [m^3 s^-1], constant or a waveform; its mean is positive"
+    )
+
+    @field_validator("Q")
+    @classmethod
+    def _inwards(cls, Q: Signal) -> Signal:
+        if not value(Q, None) > 0.0:
+            raise ValueError("the mean flow into the domain must be greater than 0")
+        return Q

@@ -3,6 +3,7 @@ r"""Prescribed mean pressure.
 Configuration::
 
     inlet: {kind: pressure, p: 12000.0}
+    inlet: {kind: pressure, p: {period: 0.8, values: [11000.0, 16000.0, 14000.0, 12000.0]}}
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from solver.inlets.base import InletModel
+from solver.waveform import Signal
 
 
 class PressureInlet(InletModel):
@@ -19,4 +21,4 @@ class PressureInlet(InletModel):
 
     prescribes_flow: ClassVar[bool] = False
     kind: Literal["pressure"] = "pressure"
-    p: float = Field(description="mean pressure [Pa]")
+    p: Signal = Field(description="mean pressure over the inlet [Pa], constant or a waveform")

@@ -24,8 +24,14 @@ def dimensional(system: FlowSystem) -> tuple[Array, Array]:
     return velocity, pressure
 
 
-def write(system: FlowSystem, path: Path) -> None:
-    """Write ``fields.h5`` (collective; rank 0 writes, atomically)."""
+def write(system: FlowSystem, path: Path, more: dict[str, Array] | None = None) -> None:
+    """Write ``fields.h5`` (collective; rank 0 writes, atomically).
+
+    Args:
+        system: Its state is written.
+        path: The file.
+        more: Nodal fields in the numbering of ``mesh.h5`` on rank 0, in addition or in place of the state's own.
+    """
     velocity, pressure = dimensional(system)
     shear = np.stack([c.x.array for c in wall_shear_stress(system)], axis=1)
     u = nodal.gather(system.mesh, system.space.V, velocity)
@@ -33,7 +39,7 @@ def write(system: FlowSystem, path: Path) -> None:
     s = nodal.gather(system.mesh, system.space.V, shear)
     if u is None or p is None or s is None:
         return
-    data = {"velocity": u, "pressure": p[:, 0], "wall_shear_stress": s}
+    data = {"velocity": u, "pressure": p[:, 0], "wall_shear_stress": s, **(more or {})}
     write_atomically(path, data, {})
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 
 def write_atomically(path: Path, data: dict[str, Any], attributes: dict[str, Any]) -> None:
@@ -14,7 +15,8 @@ def write_atomically(path: Path, data: dict[str, Any], attributes: dict[str, Any
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     with h5py.File(fresh, "w") as f:
         for name, value in data.items():
-            f.create_dataset(name, data=value, compression="gzip", compression_opts=1, shuffle=True)
+            packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+            f.create_dataset(name, data=value, **(packed if np.size(value) else {}))
         for name, value in attributes.items():
             f.attrs[name] = value
     fresh.replace(path)

@@ -44,7 +44,7 @@ def fingerprint(problem: FlowProblem) -> str:
     return digest.hexdigest()
 
 
-def _keys(system: FlowSystem, space: Any, degree: int) -> Keys:  # noqa: ANN401
+def node_keys(system: FlowSystem, space: Any, degree: int) -> Keys:  # noqa: ANN401
     """Key of each local node of a scalar Lagrange space, ``(n,)``."""
     geometry = system.mesh.mesh.geometry
     vertices = np.asarray(geometry.input_global_indices)[geometry.dofmaps[0][:, :4]]
@@ -72,7 +72,7 @@ def save(system: FlowSystem, path: Path, mark: str) -> None:
     factor = {"velocity": (scales.velocity, 0.0), "pressure": (scales.pressure, scales.datum)}
     for name, space, degree, index in _columns(system):
         owned = space.dofmap.index_map.size_local
-        keys = _keys(system, space, degree)[:owned]
+        keys = node_keys(system, space, degree)[:owned]
         scale, shift = factor[name]
         values = system.x.x.array[index[:owned]] * scale + shift
         pieces = system.comm.gather((keys, values), root=0)
@@ -115,7 +115,7 @@ def restore(system: FlowSystem, state: dict[str, Any]) -> None:
     factor = {"velocity": (scales.velocity, 0.0), "pressure": (scales.pressure, scales.datum)}
     for name, space, degree, index in _columns(system):
         order = np.argsort(state[f"{name}_keys"])
-        found = np.searchsorted(state[f"{name}_keys"][order], _keys(system, space, degree))
+        found = np.searchsorted(state[f"{name}_keys"][order], node_keys(system, space, degree))
         scale, shift = factor[name]
         system.x.x.array[index] = (state[name][order[found]] - shift) / scale
     system.offset = np.array(state["offset"]) / scales.pressure
