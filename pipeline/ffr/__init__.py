@@ -17,6 +17,7 @@ from pipeline.ffr.curves import Curve, flow_mismatch, trace
 from pipeline.ffr.load import Solution, load
 from pipeline.ffr.masks import extension_nodes
 from pipeline.ffr.plaque import plaque
+from pipeline.ffr.pulse import pulse
 from pipeline.ffr.sections import Sectioner
 from pipeline.ffr.summary import NOTICE
 from pipeline.ffr.table import summary_rows
@@ -61,6 +62,7 @@ def _numbers(solution: Solution, curves: tuple[Curve, ...], lumen_wall: Wall) ->
     flow = lesions.Flow(pa, outflow, solution.problem.density, solution.problem.rheology.viscosity)
     ends = {end.name: end for end in solution.anatomy.outlets}
     vessels = [summary.vessel(c, ends[c.line.outlet], solution, pa) for c in curves]
+    beat = pulse(solution, vessels)
     found = [
         lesions.describe(lesion, solution.anatomy.lesions, curves, lumen_wall, flow)
         for lesion in solution.anatomy.lesions
@@ -78,6 +80,7 @@ def _numbers(solution: Solution, curves: tuple[Curve, ...], lumen_wall: Wall) ->
         "vessels": vessels,
         "lesions": found,
         "windows": lesions.WINDOWS,
+        "pulse": beat,
         "checks": checks(reference, vessels, found, evidence),
         "evidence": evidence,
         "notes": summary.notes(solution, reference),

@@ -20,6 +20,8 @@ from pipeline.manifest import Manifest
 from pipeline.physiology import MMHG
 from solver.problem import FlowProblem, FlowResult
 
+STEADY = ("velocity", "pressure", "wall_shear_stress")
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -34,6 +36,8 @@ class Solution:
         pressure_mmHg: Nodal, ``(n,)``.
         velocity_m_per_s: Nodal, ``(n, 3)``.
         wall_shear_stress_Pa: Nodal, zero off the wall, ``(n, 3)``.
+        more: Further nodal fields of a periodic flow (SI), ``(n,)`` by name: ``tawss``, ``osi``, ``rrt``, and
+            ``pressure_NAME`` of each window; empty for a steady one.
         problem: What was solved (SI).
         result: What came out (SI).
         physiology: The record of `pipeline.physiology.flow_problem`.
@@ -48,6 +52,7 @@ class Solution:
     pressure_mmHg: npt.NDArray[np.float64]
     velocity_m_per_s: npt.NDArray[np.float64]
     wall_shear_stress_Pa: npt.NDArray[np.float64]
+    more: dict[str, npt.NDArray[np.float64]]
     problem: FlowProblem
     result: FlowResult
     physiology: dict[str, Any]
@@ -64,10 +69,7 @@ def load(run_folder: Path) -> Solution:
     mesh = vessel.arrays()
     path = run_folder / "solve" / "fields.h5"
     with h5py.File(path, "r") as f:
-        fields = {
-            name: np.asarray(f[name][:], dtype=np.float64)
-            for name in ("velocity", "pressure", "wall_shear_stress")
-        }
+        fields = {name: np.asarray(f[name][:], dtype=np.float64) for name in f}
     _check(fields, len(mesh.points), path)
     anatomy = Anatomy.load(run_folder / "anatomy" / "anatomy.json")
     return Solution(
@@ -79,6 +81,7 @@ def load(run_folder: Path) -> Solution:
         pressure_mmHg=fields["pressure"] / MMHG,
         velocity_m_per_s=fields["velocity"],
         wall_shear_stress_Pa=fields["wall_shear_stress"],
+        more={name: fields[name] for name in fields.keys() - set(STEADY)},
         problem=FlowProblem.load(run_folder / "solve" / "problem.json"),
         result=FlowResult.load(run_folder / "solve" / "flow.json"),
         physiology=json.loads((run_folder / "solve" / "physiology.json").read_text()),

@@ -99,6 +99,7 @@ def evidence(solution: Solution, mismatch: npt.NDArray[np.float64]) -> dict[str,
             "linear_iterations": result.linear_iterations,
             "residual": result.residual,
             "tolerance": problem.steady.tolerance,
+            **_lacking(solution),
             "mass_balance": result.mass_balance,
             "seconds": dict(result.seconds),
             "peak_memory_GiB": result.peak_memory_GiB,
@@ -115,6 +116,15 @@ def evidence(solution: Solution, mismatch: npt.NDArray[np.float64]) -> dict[str,
         },
         "versions": manifest.versions(),
     }
+
+
+def _lacking(solution: Solution) -> dict[str, float]:
+    """What a periodic flow still lacks, and what it may lack."""
+    told, asked = solution.result.pulse, solution.problem.pulse
+    if told is None or asked is None:
+        return {}
+    lacking = told.errors[-1] if told.errors else float("inf")
+    return {"lacking": min(lacking, 1.0), "lacking_limit": asked.tolerance}
 
 
 def notes(solution: Solution, ref: dict[str, Any]) -> list[str]:

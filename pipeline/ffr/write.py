@@ -14,6 +14,7 @@ from pipeline.ffr.load import Solution
 from pipeline.ffr.masks import extension_cells
 
 Array = npt.NDArray[Any]
+ON_WALL = ("tawss", "osi", "rrt")
 VTK_TETRA, VTK_QUADRATIC_TETRA = 10, 24
 
 
@@ -26,6 +27,8 @@ def nodal_fields(solution: Solution, reference_mmHg: float, mask: Array) -> dict
         "wall_shear_stress_Pa": np.linalg.norm(solution.wall_shear_stress_Pa, axis=1),
         "wall_shear_stress_vector_Pa": solution.wall_shear_stress_Pa,
     }
+    names = {"tawss": "tawss_Pa", "osi": "osi", "rrt": "rrt_per_Pa"}
+    fields |= {names[key]: solution.more[key] for key in names if key in solution.more}
     masked = {}
     for name, values in fields.items():
         masked[name] = values.astype(np.float32)
@@ -45,7 +48,7 @@ def write_volume(
     grid.SetPoints(_points(solution.points_mm))
     kind = VTK_TETRA if solution.mesh.order == 1 else VTK_QUADRATIC_TETRA
     grid.SetCells(kind, _cells(solution.mesh.cells))
-    names = [name for name in fields if not name.startswith("wall_shear")]
+    names = [name for name in fields if not name.startswith(("wall_shear", *ON_WALL))]
     _add(grid.GetPointData(), {name: fields[name] for name in names})
     extension = extension_cells(solution.mesh.cells, mask)
     _add(grid.GetCellData(), {"extension": extension.astype(np.uint8)})

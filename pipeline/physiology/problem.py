@@ -19,6 +19,7 @@ from pipeline.physiology.formulas import (
     resting_resistance,
 )
 from pipeline.physiology.notes import notes
+from pipeline.physiology.pulse import given_mean, pulsation
 from pipeline.physiology.quantities import (
     Quantity,
     aortic_pressure,
@@ -58,7 +59,7 @@ def flow_problem(
     """
     physiology = case.physiology
     _check_overrides(physiology, anatomy)
-    pressure = aortic_pressure(physiology)
+    pressure = aortic_pressure(physiology, given_mean(case.pulsatile))
     _check_pressure(physiology, pressure)
     chain = resting_flow(physiology, anatomy)
     outlets = _outlets(physiology, anatomy.outlets, pressure.value, chain[-1].value)
@@ -78,6 +79,11 @@ def flow_problem(
         },
         steady=case.solver.steady,
     )
+    beat = None
+    if case.pulsatile is not None:
+        beat = pulsation(case, case.pulsatile, pressure.value, outlets)
+        added = {"inlet": beat.inlet, "outlets": beat.outlets, "pulse": beat.pulse}
+        problem = problem.model_copy(update=added)
     record: dict[str, Any] = {
         "definition": DEFINITION,
         "inlet": inlet_record,
@@ -92,6 +98,7 @@ def flow_problem(
             )
         ],
         "outlets": outlets,
+        "pulse": None if beat is None else beat.record,
         "notes": notes(case, anatomy, pressure, chain[-1], outlets),
     }
     return problem, record

@@ -43,9 +43,11 @@ class Quantity:
     checked: str = ""
 
 
-def aortic_pressure(physiology: Physiology) -> Quantity:
-    """Mean aortic pressure: given, from systole and diastole, or the default."""
+def aortic_pressure(physiology: Physiology, in_time_mmHg: float | None = None) -> Quantity:
+    """Mean aortic pressure: that of a beat given in time, given, from systole and diastole, or the default."""
     name, symbol = "mean aortic pressure", "MAP"
+    if in_time_mmHg is not None:
+        return Quantity(name, symbol, in_time_mmHg, "mmHg", "mean of the beat given")
     if physiology.mean_aortic_pressure_mmHg is not None:
         return Quantity(name, symbol, physiology.mean_aortic_pressure_mmHg, "mmHg", "given")
     if physiology.systolic_mmHg is not None and physiology.diastolic_mmHg is not None:

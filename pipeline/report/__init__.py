@@ -40,10 +40,12 @@ def run(run_folder: Path, case: Case) -> None:
     labels = _labels(data)
     figures = {
         name: run_folder / "figures" / f"{name}.png"
-        for name in ("map", "mesh", "pull_back", "convergence", "quality", "reformat")
+        for name in ("map", "mesh", "pull_back", "beat", "convergence", "quality", "reformat")
     }
     (run_folder / "figures").mkdir(exist_ok=True)
     charts.pull_back(data, figures["pull_back"])
+    if not charts.beat(data, figures["beat"]):
+        del figures["beat"]
     if not charts.convergence(data, figures["convergence"]):
         del figures["convergence"]
     if not charts.mesh_quality(data, figures["quality"]):

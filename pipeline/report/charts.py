@@ -80,6 +80,53 @@ def pull_back(run: Run, path: Path) -> None:
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 
 
+def beat(run: Run, path: Path) -> bool:
+    """Pressures and flows of a beat at inlet and outlets; False where the flow is steady."""
+    told = run.ffr.get("pulse")
+    if not told:
+        return False
+    times = np.array([0.0, *told["times_s"]])
+    record = run.physiology.get("pulse") or {}
+    with sheet(9.0, 5.6) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        for axes in (upper, lower):
+            if "valve_closing" in record:
+                axes.axvspan(
+                    record["valve_closing"] * told["period_s"],
+                    times[-1],
+                    color=STEM,
+                    alpha=0.12,
+                    lw=0,
+                )
+        outlets = [name for name in told["flow_mL_per_min"] if name != run.anatomy.inlet.name]
+        inlet = told["pressure_mmHg"][run.anatomy.inlet.name]
+        upper.plot(times, _closed(inlet), color=INK, lw=1.8, label="aorta")
+        if "ventricular_mmHg" in record:
+            ventricle = record["ventricular_mmHg"]
+            even = np.linspace(0.0, told["period_s"], len(ventricle) + 1)
+            upper.plot(
+                even, [*ventricle, ventricle[0]], color=INK, lw=1.0, ls=":", label="left ventricle"
+            )
+        for k, name in enumerate(outlets):
+            colour, dash = vessel_style(k)
+            style = {"color": colour, "ls": dash, "lw": 1.6, "label": name}
+            upper.plot(times, _closed(told["pressure_mmHg"][name]), **style)
+            lower.plot(times, _closed(told["flow_mL_per_min"][name]), **style)
+        upper.set_ylabel("Pressure [mmHg]")
+        lower.set_ylabel("Flow [mL/min]")
+        lower.set_xlabel("Time from the beginning of contraction [s]")
+        lower.set_xlim(0.0, times[-1])
+        upper.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        figure.savefig(path, dpi=150)
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    return True
+
+
+def _closed(values: Sequence[float]) -> list[float]:
+    """A period's values with the last before the first: at time zero the flow is what it is at the end."""
+    return [values[-1], *values]
+
+
 def _shared(curves: Sequence[PullBack]) -> Ints:
     """Branch numbers that more than one centreline passes."""
     numbers, count = np.unique(

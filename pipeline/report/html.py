@@ -21,8 +21,8 @@ def render(run: Run, scene: dict[str, Any], figures: Mapping[str, Path], mesh_pl
     Args:
         run: What to tell.
         scene: Data of the rotatable view.
-        figures: PNG by name: ``map``, ``mesh``, ``pull_back``, maybe ``convergence``, ``quality``, and ``reformat``
-            (of a CT). Of the pull-back, convergence and quality the SVG beside the PNG goes into the page.
+        figures: PNG by name: ``map``, ``mesh``, ``pull_back``, maybe ``beat``, ``convergence``, ``quality``, and
+            ``reformat`` (of a CT). Of all charts the SVG beside the PNG goes into the page.
         mesh_place: Where the mesh figure looks.
     """
     import jinja2
@@ -55,7 +55,10 @@ def render(run: Run, scene: dict[str, Any], figures: Mapping[str, Path], mesh_pl
             for name in ("map", "mesh", "reformat")
             if name in figures
         },
-        svg={name: _svg(figures.get(name)) for name in ("pull_back", "convergence", "quality")},
+        svg={
+            name: _svg(figures.get(name))
+            for name in ("pull_back", "beat", "convergence", "quality")
+        },
         triangles=f"{_triangles(scene):,}".replace(",", "\u202f"),
         solver_rows=list(_solver_rows(run)),
         mesh_rows=list(_mesh_rows(run)),
