@@ -182,6 +182,13 @@ class Physiology(Section):
     hyperaemic_resistance_factor: float = Field(
         default=0.24, gt=0, le=1, description="hyperaemic over resting resistance; 1 = rest"
     )
+    target_flow_mL_per_min: float | None = Field(
+        default=None,
+        gt=0,
+        le=1500,
+        description="flow of the tree in the state computed (hyperaemic, say measured): the outlets' resistances are "
+        "found so that it is met within 1 % and split as without, in up to three solves",
+    )
     distal_pressure_mmHg: float = Field(default=5.0, ge=0, lt=60)
     outlets: dict[str, OutletOverride] = Field(default_factory=dict)
 
@@ -310,6 +317,18 @@ class Case(Section):
     solver: SolverOptions = SolverOptions()
     adapt: Adapt = Adapt()
     report: Report = Report()
+
+    @model_validator(mode="after")
+    def _target(self) -> Case:
+        if self.physiology.target_flow_mL_per_min is None:
+            return self
+        if self.inlet.kind != "pressure":
+            raise ValueError("physiology.target_flow_mL_per_min goes with inlet.kind: pressure")
+        if self.physiology.outlets:
+            raise ValueError(
+                "give physiology.target_flow_mL_per_min or physiology.outlets, not both"
+            )
+        return self
 
     @model_validator(mode="after")
     def _pulsatile_pressure(self) -> Case:

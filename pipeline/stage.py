@@ -80,29 +80,39 @@ def solve(folder: Path, case: Case) -> None:
     """The flow, under ``mpiexec``."""
     from pipeline.anatomy.types import Anatomy
     from pipeline.physiology import flow_problem
-    from pipeline.run import die_with_parent
+    from pipeline.physiology.tuned import tune
+    from solver.problem import FlowResult
 
     target = folder / "solve"
-    problem, record = flow_problem(
-        case, Anatomy.load(folder / "anatomy" / "anatomy.json"), Path("../mesh/mesh.json")
-    )
+    anatomy = Anatomy.load(folder / "anatomy" / "anatomy.json")
     for old in ("branch_end.json", "earlier.h5"):
         (target / old).unlink(missing_ok=True)
     tried = Manifest.open(folder).refinement
-    problem = problem.model_copy(
-        update={
-            "stop_at_branch_end": tried.goes_on(case.adapt),
-            "guess": _guess(folder, tried.last),
-        }
-    )
-    problem.save(target / "problem.json")
-    (target / "physiology.json").write_text(json.dumps(record, indent=2))
+    more = {"stop_at_branch_end": tried.goes_on(case.adapt), "guess": _guess(folder, tried.last)}
+
+    def run(one: Case, restart: bool) -> FlowResult:
+        problem, record = flow_problem(one, anatomy, Path("../mesh/mesh.json"))
+        problem.model_copy(update=more).save(target / "problem.json")
+        (target / "physiology.json").write_text(json.dumps(record, indent=2))
+        _run_solver(target, case, restart)
+        return FlowResult.load(target / "flow.json")
+
+    if case.physiology.target_flow_mL_per_min is None:
+        run(case, False)
+    else:
+        tune(case, anatomy, run, target / "physiology.json")
+
+
+def _run_solver(target: Path, case: Case, restart: bool) -> None:
+    """Solve ``problem.json``; from the state that is there, if asked."""
+    from pipeline.run import die_with_parent
+
     ranks = case.solver.ranks or physical_cores()
+    command = [mpiexec(), "-n", str(ranks), sys.executable, "-m", "solver"]
+    command += [str(target / "problem.json")]
+    command += ["--restart", str(target / "state.h5")] if restart else []
     status = subprocess.run(
-        [mpiexec(), "-n", str(ranks), sys.executable, "-m", "solver", str(target / "problem.json")],
-        env=mpi_environment(),
-        preexec_fn=die_with_parent,
-        check=False,
+        command, env=mpi_environment(), preexec_fn=die_with_parent, check=False
     ).returncode
     if status == 3:
         raise BranchEndError("the branch of steady states ends on this mesh")
