@@ -191,6 +191,39 @@ class Physiology(Section):
     )
     distal_pressure_mmHg: float = Field(default=5.0, ge=0, lt=60)
     outlets: dict[str, OutletOverride] = Field(default_factory=dict)
+    heart_rate_per_min: float = Field(
+        default=70.0, ge=30, le=220, description="pulsatile only, as all that follows"
+    )
+    pulse_pressure_mmHg: float | None = Field(
+        default=None,
+        gt=0,
+        le=120,
+        description="systolic less diastolic; that of systolic_mmHg and diastolic_mmHg, else 40, if absent",
+    )
+    aortic_waveform_mmHg: tuple[float, ...] | None = Field(
+        default=None,
+        min_length=8,
+        description="aortic pressure over a beat at even times, the first at the beginning of contraction",
+    )
+    bed: Literal["coronary", "windkessel", "resistance"] = Field(
+        default="coronary", description="what lies behind an outlet, with its resistance in all"
+    )
+    compliance_mm3_per_mmHg: float | None = Field(
+        default=None, gt=0, description="of all beds of the tree; by its side if absent"
+    )
+    intramyocardial_factor: float | None = Field(
+        default=None,
+        ge=0,
+        le=2,
+        description="intramyocardial over left ventricular pressure; 1 for a left tree, 0.2 for a right one if absent",
+    )
+
+    @model_validator(mode="after")
+    def _one_waveform(self) -> Physiology:
+        others = self.mean_aortic_pressure_mmHg, self.systolic_mmHg, self.pulse_pressure_mmHg
+        if self.aortic_waveform_mmHg is not None and others != (None, None, None):
+            raise ValueError("give aortic_waveform_mmHg or other aortic pressures, not both")
+        return self
 
     @model_validator(mode="after")
     def _pressures(self) -> Physiology:
@@ -223,41 +256,13 @@ class Inlet(Section):
 
 
 class Pulsatile(Section):
-    """One heart beat in time; without this section the flow is steady. Sources: `pipeline.physiology.pulse`."""
+    """The flow in time, over a heart beat (`Physiology` has what beats); without this section it is steady."""
 
-    heart_rate_per_min: float = Field(default=70.0, ge=30, le=220)
-    pulse_pressure_mmHg: float | None = Field(
-        default=None,
-        gt=0,
-        le=120,
-        description="systolic less diastolic; of physiology.systolic_mmHg and diastolic_mmHg, else 40",
-    )
-    aortic_pressure_mmHg: tuple[float, ...] | None = Field(
-        default=None,
-        min_length=8,
-        description="one beat at even times, the first at the beginning of contraction; its shape and mean are taken",
-    )
-    bed: Literal["coronary", "windkessel", "resistance"] = "coronary"
-    compliance_mm3_per_mmHg: float | None = Field(
-        default=None, gt=0, description="of all beds of the tree; by its side if absent"
-    )
-    intramyocardial_factor: float | None = Field(
-        default=None,
-        ge=0,
-        le=2,
-        description="intramyocardial over left ventricular pressure; 1 for a left tree, 0.2 for a right one if absent",
-    )
     steps: int = Field(default=320, ge=20, le=20000, description="time steps a beat")
     cycles: int = Field(default=6, ge=2, le=100, description="beats at most")
     tolerance: float = Field(
         default=1e-3, gt=0, description="what may be lacking to be periodic, relative"
     )
-
-    @model_validator(mode="after")
-    def _one_pressure(self) -> Pulsatile:
-        if self.aortic_pressure_mmHg is not None and self.pulse_pressure_mmHg is not None:
-            raise ValueError("give aortic_pressure_mmHg or pulse_pressure_mmHg, not both")
-        return self
 
 
 class Blood(Section):
@@ -332,13 +337,6 @@ class Case(Section):
 
     @model_validator(mode="after")
     def _pulsatile_pressure(self) -> Case:
-        if self.pulsatile is None:
-            return self
-        if self.inlet.kind != "pressure":
+        if self.pulsatile is not None and self.inlet.kind != "pressure":
             raise ValueError("pulsatile goes with inlet.kind: pressure (the aortic pressure)")
-        given = self.physiology.mean_aortic_pressure_mmHg, self.physiology.systolic_mmHg
-        if self.pulsatile.aortic_pressure_mmHg is not None and given != (None, None):
-            raise ValueError(
-                "give pulsatile.aortic_pressure_mmHg or the pressures of physiology, not both"
-            )
         return self

@@ -26,13 +26,17 @@ PREVIEW = (
 """Overrides of a preview: a coarse mesh, and the last part of the viscosity extrapolated (docs/decisions/0017)."""
 
 
+PRESETS = Path(__file__).parents[1] / "configs" / "presets"
+
+
 def load(path: Path, overrides: Sequence[str] = ()) -> Case:
     """Read a case, or make the default case of a surface, a label map, a CT.
 
     Args:
         path: YAML file; or an STL, VTP, PLY, OBJ, NIfTI, NRRD or MHA file or a folder of DICOM files, which becomes
             the input of a case that is otherwise all defaults.
-        overrides: ``"a.b=c"``: the key ``a.b`` takes the YAML value ``c``.
+        overrides: ``"a.b=c"``: the key ``a.b`` takes the YAML value ``c``. ``preset`` (in the file, too) names one of
+            `PRESETS`, whose keys count where the case has none of its own.
 
     Returns:
         The validated, immutable case; relative input paths are made absolute from the case's folder.
@@ -44,6 +48,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Case:
     data = _read(path)
     for text in overrides:
         _override(data, text)
+    data = _with_preset(path, data)
     try:
         case = Case.model_validate(data)
     except ValidationError as error:
@@ -57,6 +62,33 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Case:
     if missing:
         raise _faults(path, missing)
     return case
+
+
+def _with_preset(path: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """The case's keys over those of the preset it names."""
+    name = data.pop("preset", None)
+    if name is None:
+        return data
+    known = sorted(file.stem for file in PRESETS.glob("*.yaml"))
+    if name not in known:
+        raise InputError(
+            file=path,
+            field="preset",
+            wanted=f"one of {', '.join(known) or f'the files in {PRESETS}, which is not there'}",
+            got=str(name),
+            remedy="leave it out, or give the keys themselves",
+        )
+    base = yaml.safe_load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"))
+    return _over(base, data)
+
+
+def _over(base: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, told in data.items():
+        below = merged.get(key)
+        both = isinstance(below, dict) and isinstance(told, dict)
+        merged[key] = _over(below, told) if both else told
+    return merged
 
 
 def _there(file: Path, source: Input, field: str) -> bool:

@@ -59,7 +59,7 @@ def flow_problem(
     """
     physiology = case.physiology
     _check_overrides(physiology, anatomy)
-    pressure = aortic_pressure(physiology, given_mean(case.pulsatile))
+    pressure = aortic_pressure(physiology, given_mean(physiology))
     _check_pressure(physiology, pressure)
     chain = resting_flow(physiology, anatomy)
     outlets = _outlets(physiology, anatomy.outlets, pressure.value, chain[-1].value)

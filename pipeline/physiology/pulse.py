@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.case import Case, CtInput, PhantomInput, Pulsatile
+from pipeline.case import Case, CtInput, PhantomInput, Physiology, Pulsatile
 from pipeline.physiology.formulas import MMHG, MMHG_S_PER_ML
 from pipeline.physiology.heart import SAMPLES, Beat, beat, beat_of_mean
 from pipeline.physiology.quantities import Quantity
@@ -54,12 +54,12 @@ class Pulsation:
     record: dict[str, Any]
 
 
-def given_mean(options: Pulsatile | None) -> float | None:
-    """Mean of the aortic pressure of a case [mmHg], where it is given in time."""
-    if options is None or options.aortic_pressure_mmHg is None:
+def given_mean(physiology: Physiology) -> float | None:
+    """Mean of the aortic pressure [mmHg], where it is given in time."""
+    if physiology.aortic_waveform_mmHg is None:
         return None
-    period = 60.0 / options.heart_rate_per_min
-    return Waveform(period=period, values=options.aortic_pressure_mmHg).mean()
+    period = 60.0 / physiology.heart_rate_per_min
+    return Waveform(period=period, values=physiology.aortic_waveform_mmHg).mean()
 
 
 def pulsation(
@@ -69,19 +69,21 @@ def pulsation(
 
     Args:
         case: The case.
-        options: Its pulsatile part.
+        options: How it is marched.
         mean_mmHg: Mean aortic pressure.
         rows: The steady outlets: name, diameter, resistance and distal pressure of each.
     """
-    side = tree_side(case)
-    told = _beat(case, options, mean_mmHg)
-    factor = options.intramyocardial_factor
+    side, physiology = tree_side(case), case.physiology
+    told = _beat(physiology, mean_mmHg)
+    factor = physiology.intramyocardial_factor
     factor = INTRAMYOCARDIAL[side] if factor is None else factor
-    compliance = options.compliance_mm3_per_mmHg or TREE_COMPLIANCE_MM3_PER_MMHG[side]
+    compliance = physiology.compliance_mm3_per_mmHg or TREE_COMPLIANCE_MM3_PER_MMHG[side]
     area = sum(row["diameter_mm"] ** 2 for row in rows)
     squeeze = _waveform(told.period, factor * told.ventricle)
     outlets = {
-        row["outlet"]: _bed(options.bed, row, compliance * row["diameter_mm"] ** 2 / area, squeeze)
+        row["outlet"]: _bed(
+            physiology.bed, row, compliance * row["diameter_mm"] ** 2 / area, squeeze
+        )
         for row in rows
     }
     pulse = Pulse(
@@ -93,13 +95,13 @@ def pulsation(
     )
     record = {
         "side": side,
-        "bed": options.bed,
+        "bed": physiology.bed,
         "period_s": told.period,
         "aortic_mmHg": told.aorta.tolist(),
         "ventricular_mmHg": told.ventricle.tolist(),
         "valve_closing": told.closing,
         "wave_free": list(told.wave_free),
-        "quantities": [asdict(q) for q in _quantities(options, told, compliance, factor, side)],
+        "quantities": [asdict(q) for q in _quantities(physiology, told, compliance, factor, side)],
     }
     inlet = PressureInlet(p=_waveform(told.period, told.aorta))
     return Pulsation(inlet, outlets, pulse, record)
@@ -114,16 +116,15 @@ def tree_side(case: Case) -> Side:
     return "left"
 
 
-def _beat(case: Case, options: Pulsatile, mean_mmHg: float) -> Beat:
-    rate, physiology = options.heart_rate_per_min, case.physiology
-    given = options.aortic_pressure_mmHg
+def _beat(physiology: Physiology, mean_mmHg: float) -> Beat:
+    rate, given = physiology.heart_rate_per_min, physiology.aortic_waveform_mmHg
     if given is not None:
         wave = Waveform(period=60.0 / rate, values=given)
         times = np.linspace(0.0, wave.period, SAMPLES, endpoint=False)
         aorta = wave.at(times)
         model = beat(rate, float(aorta.max()), float(aorta.min()))
         return Beat(wave.period, aorta, model.ventricle, model.closing)
-    pulse = options.pulse_pressure_mmHg
+    pulse = physiology.pulse_pressure_mmHg
     if pulse is None and physiology.systolic_mmHg and physiology.diastolic_mmHg:
         pulse = physiology.systolic_mmHg - physiology.diastolic_mmHg
     return beat_of_mean(rate, mean_mmHg, pulse or DEFAULT_PULSE_PRESSURE_MMHG)
@@ -155,19 +156,19 @@ def _bed(
 
 
 def _quantities(
-    options: Pulsatile, told: Beat, compliance: float, factor: float, side: Side
+    physiology: Physiology, told: Beat, compliance: float, factor: float, side: Side
 ) -> list[Quantity]:
     model = "ventricle with an elastance and a Windkessel, moved to mean and pulse pressure"
-    origin = "given" if options.aortic_pressure_mmHg else "shape: `pipeline.physiology.heart`"
+    origin = "given" if physiology.aortic_waveform_mmHg else "shape: `pipeline.physiology.heart`"
     stergiopulos = "Stergiopulos et al. 1996, doi:10.1152/ajpheart.1996.270.6.H2050"
     low, high = float(told.aorta.min()), float(told.aorta.max())
     rows = [
         Quantity(
             "heart rate",
             "HR",
-            options.heart_rate_per_min,
+            physiology.heart_rate_per_min,
             "1/min",
-            _given(options, "heart_rate_per_min"),
+            _given(physiology, "heart_rate_per_min"),
         ),
         Quantity(
             "systolic aortic pressure",
@@ -186,17 +187,19 @@ def _quantities(
             "" if origin == "given" else stergiopulos,
         ),
     ]
-    if options.bed == "resistance":
+    if physiology.bed == "resistance":
         return rows
-    formula = "given" if options.compliance_mm3_per_mmHg else f"default of a {side} tree"
+    formula = "given" if physiology.compliance_mm3_per_mmHg else f"default of a {side} tree"
     rows.append(
         Quantity(
             "compliance of the beds", "C", compliance, "mm3/mmHg", formula, GUIDE, "at second hand"
         )
     )
-    if options.bed == "coronary":
+    if physiology.bed == "coronary":
         formula = (
-            "given" if options.intramyocardial_factor is not None else f"default of a {side} tree"
+            "given"
+            if physiology.intramyocardial_factor is not None
+            else f"default of a {side} tree"
         )
         source = "Kim et al. 2010, doi:10.1007/s10439-010-0083-6 (ventricular pressures)"
         rows += [
@@ -221,5 +224,5 @@ def _quantities(
     return rows
 
 
-def _given(options: Pulsatile, name: str) -> str:
-    return "given" if name in options.model_fields_set else "default"
+def _given(physiology: Physiology, name: str) -> str:
+    return "given" if name in physiology.model_fields_set else "default"

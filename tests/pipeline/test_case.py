@@ -112,3 +112,25 @@ def test_paths_are_taken_from_the_folder_of_the_case(tmp_path):
     path = tmp_path / "case.yaml"
     path.write_text("input: {kind: surface, path: lumen.stl}\n")
     assert input_files(load(path)) == {"input.path": tmp_path / "lumen.stl"}
+
+
+@pytest.mark.parametrize("name", ["rest", "hyperaemia", "exercise", "intracranial"])
+def test_presets(tmp_path, name):
+    path = tmp_path / "case.yaml"
+    path.write_text(f"preset: {name}\ninput: {{kind: phantom}}\n")
+    case = load(path)
+    assert case.physiology.heart_rate_per_min in (65, 70, 75, 150)
+    path.write_text(path.read_text() + "physiology: {heart_rate_per_min: 88}\n")
+    own = load(path)
+    assert own.physiology.heart_rate_per_min == 88  # what the case says goes before
+    assert (
+        own.physiology.hyperaemic_resistance_factor == case.physiology.hyperaemic_resistance_factor
+    )
+    assert load(path, [f"preset={name}"]) == own
+
+
+def test_an_unknown_preset(tmp_path):
+    path = tmp_path / "case.yaml"
+    path.write_text("preset: sleep\ninput: {kind: phantom}\n")
+    with pytest.raises(InputError, match="wanted one of exercise, hyperaemia, intracranial, rest"):
+        load(path)

@@ -15,6 +15,7 @@ from pipeline.case_file import load
 from pipeline.physiology import MMHG, MMHG_S_PER_ML, flow_problem
 
 FFR3D = Path(sys.executable).parent / "ffr3d"
+WAVE = [80, 90, 100, 110, 105, 100, 90, 85]
 PHANTOM = {"kind": "phantom", "seed": 1, "inlet_diameter_mm": 4.2, "min_diameter_mm": 1.8}
 
 
@@ -37,7 +38,7 @@ def anatomy(tube_run):
 @pytest.mark.parametrize("bed", ["coronary", "windkessel", "resistance"])
 def test_beds_have_the_means_of_the_steady_case(anatomy, bed):
     steady, _ = set_up(case_of(pulsatile=None), anatomy)
-    problem, record = set_up(case_of(pulsatile={"bed": bed}), anatomy)
+    problem, record = set_up(case_of(physiology={"bed": bed}), anatomy)
     assert problem.outlets["LAD"].kind == bed
     assert problem.outlets["LAD"].steady() == pytest.approx(steady.outlets["LAD"].steady())
     assert problem.inlet.p.mean() == pytest.approx(steady.inlet.p, rel=1e-6)
@@ -64,8 +65,8 @@ def test_pressures(anatomy):
     assert np.ptp(values) == pytest.approx(60)
     assert problem.inlet.p.mean() / MMHG == pytest.approx(80 + 0.4 * 60)
     wave = (90 + 20 * np.sin(2 * np.pi * np.arange(40) / 40)).tolist()
-    beat = {"aortic_pressure_mmHg": wave, "heart_rate_per_min": 60}
-    problem, record = set_up(case_of(pulsatile=beat), anatomy)
+    beat = {"aortic_waveform_mmHg": wave, "heart_rate_per_min": 60}
+    problem, record = set_up(case_of(physiology=beat), anatomy)
     assert problem.inlet.p.period == 1.0
     assert problem.inlet.p.mean() / MMHG == pytest.approx(90)
     assert record["quantities"][0]["value"] == pytest.approx(90)
@@ -76,19 +77,13 @@ def test_pressures(anatomy):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("pulsatile: {heart_rate_per_min: 300}", "heart_rate_per_min"),
-        ("pulsatile: {bed: rcl}", "bed"),
+        ("physiology: {heart_rate_per_min: 300}", "heart_rate_per_min"),
+        ("physiology: {bed: rcl}", "bed"),
+        ("pulsatile: {steps: 3}", "steps"),
         ("pulsatile: {}\ninlet: {kind: flow, flow_mL_per_min: 100}", "inlet.kind: pressure"),
-        ("pulsatile: {aortic_pressure_mmHg: [90, 100]}", "aortic_pressure_mmHg"),
-        (
-            "pulsatile: {aortic_pressure_mmHg: [80, 90, 100, 110, 105, 100, 90, 85], pulse_pressure_mmHg: 30}",
-            "not both",
-        ),
-        (
-            "pulsatile: {aortic_pressure_mmHg: [80, 90, 100, 110, 105, 100, 90, 85]}\n"
-            "physiology: {mean_aortic_pressure_mmHg: 93}",
-            "not both",
-        ),
+        ("physiology: {aortic_waveform_mmHg: [90, 100]}", "aortic_waveform_mmHg"),
+        (f"physiology: {{aortic_waveform_mmHg: {WAVE}, pulse_pressure_mmHg: 30}}", "not both"),
+        (f"physiology: {{aortic_waveform_mmHg: {WAVE}, systolic_mmHg: 120}}", "not both"),
     ],
 )
 def test_bad_input(tmp_path, text, message):
