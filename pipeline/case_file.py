@@ -78,7 +78,7 @@ def _with_preset(path: Path, data: dict[str, Any]) -> dict[str, Any]:
             got=str(name),
             remedy="leave it out, or give the keys themselves",
         )
-    base = yaml.safe_load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"))
+    base: dict[str, Any] = yaml.safe_load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"))
     return _over(base, data)
 
 
@@ -86,8 +86,10 @@ def _over(base: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, told in data.items():
         below = merged.get(key)
-        both = isinstance(below, dict) and isinstance(told, dict)
-        merged[key] = _over(below, told) if both else told
+        if isinstance(below, dict) and isinstance(told, dict):
+            merged[key] = _over(below, told)
+        else:
+            merged[key] = told
     return merged
 
 
