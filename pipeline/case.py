@@ -270,6 +270,15 @@ class Blood(Section):
 
     density_kg_per_m3: float = Field(default=1060.0, gt=900, lt=1200)
     viscosity_mPa_s: float = Field(default=3.5, gt=0.5, lt=20)
+    haematocrit: float | None = Field(
+        default=None, ge=0.1, le=0.7, description="the viscosity follows from it, instead"
+    )
+
+    @model_validator(mode="after")
+    def _one_viscosity(self) -> Blood:
+        if self.haematocrit is not None and "viscosity_mPa_s" in self.model_fields_set:
+            raise ValueError("give viscosity_mPa_s or haematocrit, not both")
+        return self
 
 
 class SolverOptions(Section):

@@ -16,7 +16,22 @@ REFERENCE_MASS_G = 135.0  # Fournier et al. 2021: CT territories 50 + 36 + 49 g
 REFERENCE_RESTING_FLOW_ML_PER_MIN = 160.0  # 0.24 * 668 mL/min, the same study
 PLAUSIBLE_RESTING_FLOW_ML_PER_MIN = (15.0, 300.0)
 TURBULENT_INLET_REYNOLDS = 2000.0
+PLASMA_VISCOSITY_MPA_S = 1.2
 SPARSE_TREE = 0.5  # of the inlet's calibre
+
+
+def viscosity_of(haematocrit: float) -> float:
+    r"""Viscosity of blood in vessels of millimetres [mPa s], from the part of it that is cells.
+
+    The wide-tube limit of a fit to many studies, $\mu = \mu_p (1 + 2.2\,((1-H)^{-0.8} - 1)/(0.55^{-0.8} - 1))$ with
+    plasma of $\mu_p = 1.2$ mPa s: 3.8 mPa s at 0.45.
+
+    Reference:
+        Pries, Neuhaus & Gaehtgens (1992), Am. J. Physiol. 263, H1770-H1778,
+        https://doi.org/10.1152/ajpheart.1992.263.6.H1770 (read at second hand).
+    """
+    rise = (math.pow(1.0 - haematocrit, -0.8) - 1.0) / (math.pow(0.55, -0.8) - 1.0)
+    return PLASMA_VISCOSITY_MPA_S * (1.0 + 2.2 * rise)
 
 
 def mean_aortic_pressure(systolic_mmHg: float, diastolic_mmHg: float) -> float:

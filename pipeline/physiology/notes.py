@@ -14,7 +14,7 @@ from pipeline.physiology.formulas import (
     calibre_kept,
     reynolds,
 )
-from pipeline.physiology.quantities import Quantity
+from pipeline.physiology.quantities import Quantity, viscosity
 
 
 def notes(
@@ -75,7 +75,7 @@ def _demand(
         if row["resistance_mmHg_s_per_mL"] > 0
     )
     blood, diameter = case.blood, anatomy.inlet.diameter_mm
-    number = reynolds(demand, diameter, blood.density_kg_per_m3, blood.viscosity_mPa_s * 1e-3)
+    number = reynolds(demand, diameter, blood.density_kg_per_m3, viscosity(blood).value * 1e-3)
     if number > TURBULENT_INLET_REYNOLDS:
         yield (
             f"Without epicardial resistance the outlets would take {demand * 60:.0f} mL/min, Re {number:.0f} in the "

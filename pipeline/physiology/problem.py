@@ -27,6 +27,7 @@ from pipeline.physiology.quantities import (
     calibre,
     choices,
     resting_flow,
+    viscosity,
 )
 from solver.inlets import FlowInlet, PressureInlet
 from solver.inlets import Inlet as SolverInlet
@@ -68,7 +69,7 @@ def flow_problem(
         mesh=mesh_json_path,
         element=case.solver.element,
         density=case.blood.density_kg_per_m3,
-        rheology=Newtonian(viscosity=case.blood.viscosity_mPa_s * 1e-3),
+        rheology=Newtonian(viscosity=viscosity(case.blood).value * 1e-3),
         inlet=inlet,
         outlets={
             row["outlet"]: Resistance(

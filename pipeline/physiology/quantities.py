@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.anatomy.types import Anatomy
-from pipeline.case import Case, Physiology
+from pipeline.case import Blood, Case, Physiology
 from pipeline.physiology.formulas import (
     DEFAULT_MEAN_AORTIC_PRESSURE_MMHG,
     PULSE_PRESSURE_FRACTION,
@@ -17,6 +17,7 @@ from pipeline.physiology.formulas import (
     mean_aortic_pressure,
     myocardial_mass_from_volume,
     resting_flow_from_mass,
+    viscosity_of,
 )
 
 
@@ -177,15 +178,20 @@ def blood(case: Case) -> tuple[Quantity, ...]:
             _origin(fluid.density_kg_per_m3, default.density_kg_per_m3),
             "textbook value",
         ),
-        Quantity(
-            "viscosity of blood (Newtonian)",
-            "mu",
-            fluid.viscosity_mPa_s,
-            "mPa s",
-            _origin(fluid.viscosity_mPa_s, default.viscosity_mPa_s),
-            "textbook value",
-        ),
+        viscosity(fluid),
     )
+
+
+def viscosity(fluid: Blood) -> Quantity:
+    """Viscosity of blood: given, from the haematocrit, or the default."""
+    name, symbol, unit = "viscosity of blood (Newtonian)", "mu", "mPa s"
+    if fluid.haematocrit is None:
+        origin = _origin(fluid.viscosity_mPa_s, Blood().viscosity_mPa_s)
+        return Quantity(name, symbol, fluid.viscosity_mPa_s, unit, origin, "textbook value")
+    formula = f"mu_p (1 + 2.2 ((1 - H)^-0.8 - 1) / (0.55^-0.8 - 1)), H = {fluid.haematocrit:g}"
+    source = "Pries et al. 1992, doi:10.1152/ajpheart.1992.263.6.H1770"
+    value = viscosity_of(fluid.haematocrit)
+    return Quantity(name, symbol, value, unit, formula, source, "at second hand")
 
 
 def _origin(value: float, default: float) -> str:

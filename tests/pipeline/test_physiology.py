@@ -199,3 +199,18 @@ def test_a_truncated_tree_takes_the_mean_of_what_inlet_and_outlets_say():
 def test_given_flow_is_not_reduced():
     _, record = problem(physiology={"resting": {"flow_mL_per_min": 100}})
     assert sum(row["resting_flow_mL_per_min"] for row in record["outlets"]) == pytest.approx(100)
+
+
+def test_viscosity_from_the_haematocrit():
+    from pipeline.case import Blood
+    from pipeline.physiology.formulas import viscosity_of
+    from pipeline.physiology.quantities import viscosity
+
+    assert viscosity_of(0.45) == pytest.approx(1.2 * 3.2)
+    assert viscosity_of(0.3) < viscosity_of(0.4) < viscosity_of(0.55)
+    assert viscosity(Blood()).value == 3.5
+    told = viscosity(Blood(haematocrit=0.4))
+    assert told.value == viscosity_of(0.4)
+    assert "H = 0.4" in told.formula
+    with pytest.raises(ValueError, match="not both"):
+        Blood(haematocrit=0.4, viscosity_mPa_s=3.5)
