@@ -27,8 +27,8 @@ from solver.problem import FlowProblem, PatchWaves, Pulse, PulseResult
 from solver.progress import Progress
 from solver.steady import Goal, SteadySolver
 from solver.stepper import Stepper
-from solver.surrogate import Orbit, driven_orbit, fed_orbit
-from solver.waveform import Signal, Waveform, value
+from solver.surrogate import orbits_of
+from solver.waveform import value
 
 log = logging.getLogger("solver")
 Array = npt.NDArray[np.float64]
@@ -128,7 +128,7 @@ class Pulsatile:
     # -- the beginning -------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        orbits = self._orbits()
+        orbits = orbits_of(self.problem, self.driver.system)
         self.decay = max((orbit.decay for orbit in orbits), default=0.0)
         self.steps = self.pulse.steps
         self.beds = [
@@ -138,28 +138,6 @@ class Pulsatile:
         self._settle()
         self.cycle = Cycle(self.driver.system, self.pulse, self.steps)
         self.stepper = Stepper(self.driver, self._dt())
-
-    def _orbits(self) -> list[Orbit]:
-        """Of every bed, behind the tree's resistance in the steady flow of the means."""
-        system, scales = self.driver.system, self.driver.system.scales
-        Q, p = system.functionals()
-        flow, pressure = Q * scales.flow, p * scales.pressure + scales.datum
-        inlet, period, orbits = self.problem.inlet, self.pulse.period, []
-        for k, model in enumerate(self.problem.outlets.values(), start=1):
-            if isinstance(inlet, PressureInlet):
-                Rt = (pressure[0] - pressure[k]) / max(flow[k], 1e-300)
-                orbits.append(fed_orbit(model, Rt, inlet.p, period))
-            else:
-                orbits.append(driven_orbit(model, self._share(flow[k] / -flow[0])))
-        return orbits
-
-    def _share(self, part: float) -> Waveform:
-        """A part of the inlet's flow."""
-        system, inlet = self.driver.system, self.problem.inlet
-        constant = float(system.Q_in * system.scales.flow)
-        signal: Signal = inlet.Q if isinstance(inlet, FlowInlet) else constant
-        values = signal.values if isinstance(signal, Waveform) else (signal,) * 3
-        return Waveform(period=self.pulse.period, values=tuple(part * v for v in values))
 
     def _settle(self) -> None:
         """The steady flow between the pressures of time zero, where there is one; else that of the means stays."""

@@ -12,7 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from solver.bed import monodromy
+from solver.inlets import FlowInlet, PressureInlet
 from solver.outlets import Circuit, OutletModel
+from solver.problem import FlowProblem
+from solver.system import FlowSystem
 from solver.waveform import Signal, Waveform, value
 
 Array = npt.NDArray[np.float64]
@@ -64,6 +67,29 @@ class Orbit:
     x: Array
     Q: float
     decay: float
+
+
+def orbits_of(problem: FlowProblem, system: FlowSystem) -> list[Orbit]:
+    """Of every bed of a problem with a pulse, from the steady flow of the means that the system holds."""
+    if problem.pulse is None:
+        return []
+    scales, inlet, period = system.scales, problem.inlet, problem.pulse.period
+    Q, p = system.functionals()
+    flow, pressure = Q * scales.flow, p * scales.pressure + scales.datum
+    found = []
+    for k, model in enumerate(problem.outlets.values(), start=1):
+        if isinstance(inlet, PressureInlet):
+            Rt = (pressure[0] - pressure[k]) / max(flow[k], 1e-300)
+            found.append(fed_orbit(model, Rt, inlet.p, period))
+        else:
+            signal = inlet.Q if isinstance(inlet, FlowInlet) else float(-flow[0])
+            found.append(driven_orbit(model, _part(signal, flow[k] / -flow[0], period)))
+    return found
+
+
+def _part(signal: Signal, part: float, period: float) -> Waveform:
+    values = signal.values if isinstance(signal, Waveform) else (signal,) * 3
+    return Waveform(period=period, values=tuple(part * v for v in values))
 
 
 def fed_orbit(bed: OutletModel, Rt: float, source: Signal, period: float) -> Orbit:
