@@ -149,6 +149,7 @@ def test_what_is_written(run):
     page = (run / "beat" / "report.html").read_text()
     assert "The beat" in page
     assert "Wave-free ratio" in page
+    assert "largest left ventricular pressure" in page
     assert (run / "beat" / "figures" / "beat.png").exists()
 
 

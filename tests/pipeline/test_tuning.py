@@ -98,11 +98,12 @@ def test_a_phantom_with_a_wanted_flow(tmp_path):
         "physiology": {"target_flow_mL_per_min": 200},
     }  # fmt: skip
     (tmp_path / "case.yaml").write_text(yaml.safe_dump(case))
-    command = [FFR3D, "run", tmp_path / "case.yaml", "-o", tmp_path / "run", "--to", "ffr"]
+    command = [FFR3D, "run", tmp_path / "case.yaml", "-o", tmp_path / "run"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     ffr = json.loads((tmp_path / "run" / "ffr" / "ffr.json").read_text())
     assert ffr["inlet"]["flow_mL_per_min"] == pytest.approx(200, rel=0.01)
+    assert "tree carries 200 mL/min" in (tmp_path / "run" / "report.html").read_text()
     told = json.loads((tmp_path / "run" / "solve" / "physiology.json").read_text())["tuning"]
     assert 2 <= len(told["runs"]) <= 3
     last = told["runs"][-1]
