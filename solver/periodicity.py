@@ -2,7 +2,8 @@ r"""When a flow is periodic.
 
 Periods that follow one another differ by $\delta_n$, the largest relative root mean square difference of any open
 patch's flow or mean pressure. Two alike need not be the last: where differences shrink by a factor $\rho$ a period,
-$\delta_n\,\rho/(1-\rho)$ is still missing after the $n$-th.
+$\delta_n\,\rho/(1-\rho)$ is still missing after the $n$-th. Until two differences tell the flow's own factor, a half is
+taken for it.
 
 Reference:
     Pfaller, Pham, Wilson, Pegolotti & Marsden (2021), Ann. Biomed. Eng. 49, 3574-3592,
@@ -16,6 +17,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 SLOWEST = 0.98
+UNKNOWN = 0.5
+"""What the flow itself may keep of a disturbance after a period, as long as no two differences tell."""
 
 
 def difference(now: tuple[Array, Array], before: tuple[Array, Array]) -> float:
@@ -35,11 +38,11 @@ def missing(differences: list[float], decay: float) -> float:
         differences: $\delta$ of all pairs of periods that follow one another, at least one.
         decay: Least factor by which the beds' slowest disturbance shrinks in a period.
     """
-    rho = decay
+    seen = UNKNOWN
     if len(differences) > 1:
-        rho = max(rho, differences[-1] / max(differences[-2], 1e-300))
-    rho = min(rho, SLOWEST)
-    return differences[-1] * rho / (1.0 - rho) if rho > 0 else differences[-1]
+        seen = differences[-1] / max(differences[-2], 1e-300)
+    rho = min(max(decay, seen), SLOWEST)
+    return differences[-1] * rho / (1.0 - rho)
 
 
 def _size(waves: Array) -> Array:

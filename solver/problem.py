@@ -128,6 +128,11 @@ class FlowProblem(_Frozen):
         for name, (start, end) in self.pulse.windows.items():
             if not 0.0 <= start < end <= 1.0:
                 raise ValueError(f"pulse.windows.{name}: 0 <= start < end <= 1 wanted")
+            steps = self.pulse.steps
+            if not any(start < k / steps <= end for k in range(1, steps + 1)):
+                raise ValueError(
+                    f"pulse.windows.{name} holds none of the {steps} steps of a period"
+                )
         return self
 
     @classmethod

@@ -224,7 +224,7 @@ def ffr_errors(
     kept = Kept.of(anatomy, side)
     try:
         beds = solve_exact(anatomy, kept, exact)
-    except ComputationError as error:
+    except (ComputationError, ValueError) as error:
         return {"side": side, "fault": str(error), "exact": True}
     try:
         shares = found_shares(anatomy, kept, *found)
@@ -286,8 +286,7 @@ def _run(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     surface = folder / "lumen.stl"
-    if not surface.exists():
-        write_stl(lumen_of_shares(*shares, SurfaceOptions())[0], surface)
+    write_stl(lumen_of_shares(*shares, SurfaceOptions())[0], surface)
     case = folder.with_suffix(".yaml")
     case.write_text(
         yaml.safe_dump(

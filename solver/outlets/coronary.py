@@ -29,10 +29,10 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from solver.outlets.base import Circuit, OutletModel
-from solver.waveform import Signal, value
+from solver.waveform import Signal, Waveform, value
 
 
 class Coronary(OutletModel):
@@ -49,6 +49,13 @@ class Coronary(OutletModel):
     microvascular: Signal = Field(
         default=1.0, description="factor on Ram, constant or a waveform; positive"
     )
+
+    @field_validator("microvascular")
+    @classmethod
+    def _positive(cls, factor: Signal) -> Signal:
+        if min(factor.values if isinstance(factor, Waveform) else (factor,)) <= 0.0:
+            raise ValueError("a factor on a resistance must be greater than 0")
+        return factor
 
     def circuit(self, t: float | None) -> Circuit:
         """The equations above; of the mean: those of the mean pressure and the mean factor."""

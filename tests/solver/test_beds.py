@@ -162,6 +162,8 @@ def test_waveform():
         {"kind": "coronary", "Ra": 1.0, "Ca": 1.0, "Ram": 1.0, "Cim": 1.0, "Rv": 1.0},
         {"kind": "pressure", "p": {"period": 0.8, "values": [1.0, 2.0]}},
         {"kind": "rc"},
+        LPN.model_dump() | {"microvascular": 0.0},
+        LPN.model_dump() | {"microvascular": {"period": T, "values": [1.0, -0.2, 1.0]}},
     ],
 )
 def test_bad_beds(data):

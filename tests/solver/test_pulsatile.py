@@ -11,6 +11,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from solver.engine import MPI
+from solver.periodicity import missing
 from solver.problem import FlowProblem, FlowResult
 from solver.run import solve
 from solver.waveform import Waveform
@@ -147,12 +148,23 @@ def test_fields_of_a_period(squeezed):
     assert told["pressure"].max() == pytest.approx(inlet.mean(), rel=0.02)
 
 
+def test_what_is_missing():
+    assert missing([1e-3], decay=0.0) == pytest.approx(
+        1e-3
+    )  # the flow's own memory is not known yet
+    assert missing([1e-3], decay=0.9) == pytest.approx(9e-3)
+    assert missing([1e-2, 1e-3], decay=0.0) == pytest.approx(1e-3 / 9)
+    assert missing([1e-2, 2e-2], decay=0.0) > 0.5  # it grows
+
+
 def test_bad_pulses(tube):
     inlet = {"kind": "flow", "Q": FLOW}
     with pytest.raises(ValueError, match="has a period of"):
         problem(tube, inlet, {"out": RCR}, period=1.0)
     with pytest.raises(ValueError, match="start < end"):
         problem(tube, inlet, {"out": RCR}, windows={"w": (0.5, 0.2)})
+    with pytest.raises(ValueError, match="holds none of the 40 steps"):
+        problem(tube, inlet, {"out": RCR}, windows={"w": (0.501, 0.52)})
     with pytest.raises(ValueError, match="greater than 0"):
         problem(tube, {"kind": "flow", "Q": FLOW | {"values": [-1e-6] * 4}}, {"out": RCR})
 
