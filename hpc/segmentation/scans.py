@@ -228,9 +228,10 @@ def _arteries(
     nearest = cKDTree(middles).query(bent)[1]
     diseased = np.concatenate([w.calcified for w in walks])[nearest]
     soft = np.where(diseased < 9, rng.uniform(20, 110), rng.uniform(30, 70)).astype(np.float32)
-    value = value + _share(outer, width) * (soft - value)
+    outside = 1 - _share(anatomy.aorta_distance(points), width)  # a vessel's wall ends at the aorta's blood
+    value = value + outside * _share(outer, width) * (soft - value)
     lumen = anatomy.lumen_distance(points, side)
-    hard = (outer < -0.1) & (lumen > 0.1) & (anatomy.grain(points) > diseased)
+    hard = (outer < -0.1) & (lumen > 0.1) & (outside > 0.5) & (anatomy.grain(points) > diseased)
     value[hard] = rng.uniform(600, 1500)
     fade = _fade(walks, anatomy)[nearest] * rng.uniform(0.0015, 0.004)
     blood = (protocol.blood_hu * (1 - np.clip(fade, 0, 0.5))).astype(np.float32)
@@ -259,7 +260,7 @@ def scan_slices(hu: Field, protocol: Protocol, rng: np.random.Generator) -> Fiel
         part = np.ascontiguousarray(hu[:, :, first : first + BATCH].transpose(2, 0, 1))
         there = torch.where(disk > 0, torch.from_numpy(part), torch.tensor(-1000.0))
         smooth = torch.fft.irfft2(torch.fft.rfft2(there) * window, s=(n, n))
-        wrong = torch.zeros_like(there)
+        wrong = torch.zeros(n * n, len(there))
         mu = WATER * (1 + there / 1000).clamp(min=0)
         dense = WATER * ((there - 130) / 1000).clamp(min=0)
         wide = torch.nn.functional.avg_pool2d(torch.stack([mu, dense], dim=1), 2)
@@ -273,7 +274,7 @@ def scan_slices(hu: Field, protocol: Protocol, rng: np.random.Generator) -> Fiel
             filtered = torch.fft.irfft(torch.fft.rfft(error, 2 * len(kernel) - 2) * kernel)[:, :n]
             wrong += _on_rays(filtered, torch.cos(angle) * xx + torch.sin(angle) * yy)
         wrong *= np.pi / protocol.angles / protocol.pixel_mm * 1000 / WATER
-        made = torch.where(disk > 0, smooth + wrong, torch.tensor(-1024.0))
+        made = torch.where(disk > 0, smooth + wrong.T.reshape(there.shape), torch.tensor(-1024.0))
         seen[:, :, first : first + BATCH] = made.numpy().transpose(1, 2, 0)
     return seen
 
@@ -314,9 +315,14 @@ def _kernel(n: int, cut: float) -> torch.Tensor:
 
 
 def _on_rays(rows: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
-    """Linear values of rows ``(b, n)`` at places ``(n, n)`` from -1 to 1, ``(b, n, n)``."""
+    """Linear values of rows ``(b, n)`` at places ``(n, n)`` from -1 to 1, ``(n n, b)``."""
     n = rows.shape[1]
-    at = ((place + 1) * n - 1) / 2
+    at = ((place.reshape(-1) + 1) * n - 1) / 2
     low = at.floor().long().clamp(0, n - 2)
     part = (at - low).clamp(0, 1)
-    return rows[:, low] * (1 - part) + rows[:, low + 1] * part
+    return torch.nn.functional.embedding_bag(
+        torch.stack([low, low + 1], dim=1),
+        rows.T.contiguous(),
+        per_sample_weights=torch.stack([1 - part, part], dim=1),
+        mode="sum",
+    )
