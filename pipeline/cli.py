@@ -141,6 +141,7 @@ def train(  # noqa: PLR0913 - typer takes one argument an option
         Path | None, typer.Option("--begin", help="A model whose weights to begin with.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps in all.")] = 4000,
+    hours: Annotated[float | None, typer.Option(min=0.01, help="How long at most.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Patches a step.")] = 2,
     edge: Annotated[int, typer.Option(min=32, help="Voxels along a patch's edge; of 16.")] = 64,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make patches.")] = 1,
@@ -164,7 +165,7 @@ def train(  # noqa: PLR0913 - typer takes one argument an option
             remedy="64 is a good start" if wrong else "leave --no-synthetic out",
         )
     sources = Data(Stream(edge=edge) if synthetic else None, tuple(data or ()), edge)
-    how = Training(steps=steps, batch=batch, workers=workers, seed=seed)
+    how = Training(steps=steps, hours=hours, batch=batch, workers=workers, seed=seed)
     run_training(output, design, sources, how, model)
     console.print(f"Model: {output / 'model.safetensors'}", soft_wrap=True)
 

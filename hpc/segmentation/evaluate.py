@@ -235,7 +235,9 @@ def main() -> int:
         ]
         if not left:
             continue
+        began = time.monotonic()
         scan = (held_out if args.held_out else scans).make(seed)
+        sys.stdout.write(f"scan {seed} made in {time.monotonic() - began:.0f} s\n")
         write_nifti(scan.ct, args.output / f"ct_{seed}.nii.gz")
         grid = on_cubes(scan.ct, VOXEL_MM)
         truth = truth_of(scan, grid)

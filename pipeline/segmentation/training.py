@@ -1,6 +1,6 @@
-"""Training: synthetic patches and users' datasets, on a GPU where there is one, else on the CPU in bfloat16.
+"""Training: synthetic patches and users' datasets, on a GPU where there is one.
 
-Killed, it goes on from its last checkpoint. What is saved is a running mean of the weights.
+Killed, it goes on from its last checkpoint. What is saved is a running mean of the weights, with every checkpoint.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import csv
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from pipeline.segmentation.dataset import FilePatches, Mixed, prepare, read_dataset
 from pipeline.segmentation.losses import segmentation_loss
-from pipeline.segmentation.network import Design, Model, build, save
+from pipeline.segmentation.network import Design, Model, build, half_precision, save
 from pipeline.segmentation.patches import Patches, Sample, Stream
 
 log = logging.getLogger("ffr3d")
@@ -31,6 +31,7 @@ class Training:
 
     Attributes:
         steps: Optimiser steps in all.
+        hours: How long at most: the learning rate then falls with the time, where that is gone first.
         batch: Patches a step.
         rate: Largest learning rate (AdamW; `_rate` has its course).
         workers: Processes that make patches.
@@ -39,6 +40,7 @@ class Training:
     """
 
     steps: int = 4000
+    hours: float | None = None
     batch: int = 2
     rate: float = 2e-3
     workers: int = 1
@@ -100,32 +102,42 @@ def train(
         network.load_state_dict(begin.network.state_dict())
     mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.995))
     optimiser = torch.optim.AdamW(network.parameters(), lr=how.rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step / how.steps))
-    state = {"network": network, "mean": mean, "optimiser": optimiser, "schedule": schedule}
-    first = _resume(folder / "checkpoint.pt", state, device)
+    state = {"network": network, "mean": mean, "optimiser": optimiser}
+    first, before = _resume(folder / "checkpoint.pt", state, device)
     patches = data.patches(design, folder, how.seed + 7 * first)
-    loader = DataLoader(patches, batch_size=how.batch, num_workers=how.workers)
-    loss_of, began, recent = segmentation_loss(), time.monotonic(), []
+    on_gpu = device.type == "cuda"
+    loader = DataLoader(patches, how.batch, num_workers=how.workers, pin_memory=on_gpu)
+    loss_of, began, recent = segmentation_loss(), time.monotonic() - before, list[torch.Tensor]()
+    model = Model(mean.module, design, _card(data, how, begin))
+    end = math.inf if how.hours is None else how.hours * 3600.0
+
+    def keep(step: int, seconds: float) -> None:
+        _note(folder, step, recent, seconds)
+        recent.clear()
+        _checkpoint(folder / "checkpoint.pt", state, step, seconds)
+        model.card["done"] = {"steps": step, "seconds": round(seconds)}
+        save(model, folder / "model.safetensors")
+
     for step, (image, share) in enumerate(loader, start=first + 1):
-        if step > how.steps:
+        seconds = time.monotonic() - began
+        if step > how.steps or seconds > end:
             break
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            logits = network(image.to(device))
-        loss = loss_of(logits, share.to(device))
+        for group in optimiser.param_groups:
+            group["lr"] = how.rate * _rate(max(step / how.steps, seconds / end))
+        with half_precision(device):
+            logits = network(image.to(device, non_blocking=True))
+        loss = loss_of(logits, share.to(device, non_blocking=True))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
-        schedule.step()
         mean.update_parameters(network)
-        recent.append(float(loss.detach()))
+        recent.append(loss.detach())
         if step % how.save_every == 0 or step == how.steps:
-            _note(folder, step, recent, time.monotonic() - began)
-            recent.clear()
-            _checkpoint(folder / "checkpoint.pt", state, step)
-    model = Model(mean.module.eval().cpu(), design, _card(data, how, begin))
-    save(model, folder / "model.safetensors")
-    return model
+            keep(step, seconds)
+    if recent:
+        keep(step - 1, seconds)
+    return replace(model, network=mean.module.eval().cpu())
 
 
 def _rate(done: float) -> float:
@@ -143,23 +155,24 @@ def _card(data: Data, how: Training, begin: Model | None) -> dict[str, Any]:
     }
 
 
-def _note(folder: Path, step: int, recent: list[float], seconds: float) -> None:
-    mean = sum(recent) / max(len(recent), 1)
+def _note(folder: Path, step: int, recent: list[torch.Tensor], seconds: float) -> None:
+    mean = float(torch.stack(recent).mean())
     log.info("train    step %d, loss %.4f, %.0f s", step, mean, seconds)
     with (folder / "training.csv").open("a", newline="") as file:
         csv.writer(file).writerow([step, f"{mean:.6f}", f"{seconds:.1f}"])
 
 
-def _checkpoint(path: Path, state: dict[str, Any], step: int) -> None:
-    part = path.with_suffix(".part")
-    torch.save({"step": step, **{name: it.state_dict() for name, it in state.items()}}, part)
+def _checkpoint(path: Path, state: dict[str, Any], step: int, seconds: float) -> None:
+    part, told = path.with_suffix(".part"), {"step": step, "seconds": seconds}
+    torch.save({**told, **{name: it.state_dict() for name, it in state.items()}}, part)
     part.replace(path)
 
 
-def _resume(path: Path, state: dict[str, Any], device: torch.device) -> int:
+def _resume(path: Path, state: dict[str, Any], device: torch.device) -> tuple[int, float]:
+    """Steps and seconds that were done before."""
     if not path.exists():
-        return 0
+        return 0, 0.0
     saved = torch.load(path, map_location=device, weights_only=True)
     for name, it in state.items():
         it.load_state_dict(saved[name])
-    return int(saved["step"])
+    return int(saved["step"]), float(saved["seconds"])
