@@ -8,6 +8,7 @@ from meshing.errors import InputError
 from pipeline.imaging import Volume
 from pipeline.segmentation.network import Design, Model, build, load, save
 from pipeline.segmentation.predict import on_cubes, predict
+from pipeline.segmentation.stage import BUNDLED
 
 SMALL = Design(filters=(4, 8, 8))
 
@@ -21,6 +22,16 @@ def test_what_is_saved_is_read(tmp_path):
     x = torch.randn(1, 1, 16, 16, 16)
     with torch.inference_mode():
         assert torch.allclose(model.network(x), again.network(x), atol=0.02)  # half precision
+
+
+def test_bundled_weights():
+    """Small enough to ship, readable, and told what they were trained on."""
+    assert BUNDLED.stat().st_size <= 15e6
+    model = load(BUNDLED)
+    assert model.design == Design()
+    assert model.card["data"] == ["synthetic CT of ffr3d (pipeline.phantom.scan)"]
+    assert model.card["done"]["steps"] > 1000
+    assert all(torch.isfinite(weight).all() for weight in model.network.parameters())
 
 
 def test_input_scale():
