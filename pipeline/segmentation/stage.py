@@ -13,7 +13,8 @@ import numpy as np
 from meshing.errors import ComputationError, InputError
 from pipeline.case import CtInput
 from pipeline.imaging import Volume, read_volume, write_nifti
-from pipeline.segmentation.trees import WALL, Coronaries, CoronaryTree
+from pipeline.segmentation.bridging import WALL
+from pipeline.segmentation.trees import Coronaries, CoronaryTree
 
 log = logging.getLogger("ffr3d")
 BUNDLED = Path(__file__).parent / "weights" / "coronary.safetensors"

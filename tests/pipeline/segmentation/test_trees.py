@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import label
+from scipy.ndimage import gaussian_filter, label
 
 from meshing.errors import ComputationError
 from pipeline.segmentation.predict import Probabilities
@@ -29,11 +29,66 @@ LEFT = rod([40, 20, 15], [57, 25, 20], 1.5)
 RIGHT = rod([20, 20, 15], [3, 20, 15], 1.2)
 
 
-def found(lumen, aorta=AORTA, weak=0.0):
+def found(lumen, aorta=AORTA, weak=0.0, hu=None):
     values = np.zeros((3, *SHAPE), np.float16)
     values[0] = np.where(lumen, 0.95, weak)
     values[1] = np.where(aorta, 0.98, 0.01)
-    return Probabilities(values, ("lumen", "aorta", "calcium"), AFFINE, np.zeros(SHAPE, np.float32))
+    hu = np.zeros(SHAPE, np.float32) if hu is None else hu
+    return Probabilities(values, ("lumen", "aorta", "calcium"), AFFINE, hu)
+
+
+def ct(*vessels):
+    """Blood of 400 HU in the vessels and the aorta, fat elsewhere; the walls are not sharp."""
+    return gaussian_filter(
+        np.where(np.any([AORTA, *vessels], axis=0), 400, -80).astype(np.float32), 0.7
+    )
+
+
+STEM = rod([38, 20, 15], [47, 20, 15], 1.2)
+BEND = rod([47, 20, 15], [52, 24, 15], 1.2)
+FAR = rod([52, 24, 15], [57, 38, 27], 1.2)
+
+
+def test_a_long_gap_is_bridged_where_the_ct_shows_the_vessel():
+    """Eight millimetres around a bend are not seen by the network; the CT gives the bridge its width."""
+    vessel, unseen = STEM | BEND | FAR, ball([49.5, 22, 15], 3.9)
+    coronaries = coronary_trees(found(vessel & ~unseen, hu=ct(vessel)))
+    (tree,) = coronaries.trees
+    (bridge,) = [one for one in tree.bridges if one.length_mm > 5]
+    assert bridge.seen
+    inside = vessel & unseen
+    assert (coronaries.owner > 0)[inside].mean() > 0.8
+    assert coronaries.shares[unseen].sum() == pytest.approx(inside.sum(), rel=0.15)
+    with pytest.raises(ComputationError, match="no coronary artery"):  # the CT is dark in the gap
+        coronary_trees(found(FAR, hu=ct(vessel & ~ball([49.5, 22, 15], 2.5))))
+
+
+def test_a_tree_whose_first_centimetre_was_not_seen():
+    vessel = STEM | BEND | FAR
+    (tree,) = coronary_trees(found(FAR, hu=ct(vessel))).trees
+    assert tree.side == "left"
+    assert tree.bridges[0].seen
+    assert tree.ostium_mm[0] == pytest.approx(39.5, abs=1.0)
+    assert tree.volume_mm3 == pytest.approx((vessel & ~AORTA).sum() * H**3, rel=0.15)
+
+
+def test_a_chamber_rim_is_no_artery():
+    """Against blood on one side, near to the tree: not taken, however sure the network is."""
+    chamber = ball([50, 40, 20], 12)
+    rim = chamber & ~ball([50, 40, 20], 10) & (X[..., 1] < 33)
+    hu = ct(LEFT, chamber)
+    coronaries = coronary_trees(found(LEFT | rim, hu=hu))
+    assert (coronaries.owner > 0)[LEFT].all()
+    assert not (coronaries.owner > 0)[rim].any()
+
+
+def test_the_aorta_is_what_arteries_leave():
+    """A chamber that the network takes for a larger aorta; the arteries pass it."""
+    chamber = ball([30, 62, 30], 14)
+    values = found(LEFT | RIGHT, aorta=AORTA | chamber)
+    trees = coronary_trees(values).trees
+    assert {tree.side for tree in trees} == {"left", "right"}
+    assert trees[0].ostium_mm[0] == pytest.approx(39.5, abs=1.0)
 
 
 def test_left_and_right():

@@ -1,0 +1,334 @@
+"""Gaps of vessels that the network did not see through, and how they are bridged.
+
+A short gap is bridged blindly, by the cheapest way through what may be lumen, as wide as its ends. A longer one, or one
+to the aorta, only where the CT shows the vessel between: a thin way of blood as bright as at both ends, that leaves the
+loose piece along its own axis; its width is then the CT's own (half way between blood and what is around).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from scipy.spatial import cKDTree
+from skimage.graph import MCP_Geometric
+
+WALL = 0.5  # probability at the lumen's wall
+LEAST_MM3 = 15.0  # smaller pieces are noise
+REACH_MM = 1.5  # a tree begins this near to the aorta
+_TRUNK_MM3 = 60.0  # smaller pieces do not become a tree of their own
+_BLIND_MM = 6.0  # longest gap that is bridged blindly
+_SEEN_MM = 20.0  # longest gap that is bridged where the CT shows the vessel
+_LONGER, _MORE_MM = 1.6, 4.0  # a seen way is at most so much longer than its gap
+_ALIKE, _SIMILAR = (
+    0.7,
+    0.5,
+)  # blood at one end over blood at the other: of a seen gap, of a blind one
+_BLOOD_HU = 120.0  # least height of blood over what is around
+_TISSUE_HU = 60.0  # muscle, until what is around is known
+_WIDER = 1.8  # a way's bright surroundings may be so much deeper than the vessel at its ends
+_ALONG = 0.5  # cosine between a piece's axis and the way that leaves it
+_NEAR_MM = 5.0  # what is called an end of a piece
+_BRIGHT, _BRIGHT_PART = (
+    0.75,
+    0.10,
+)  # of blood; largest part of an artery's surroundings that is so bright
+_SHELL_MM = (0.7, 1.7)  # what is called its surroundings
+_BONE = 1.3  # what is so much brighter than the aorta is no blood
+
+Singles = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.intp]
+Box = tuple[slice, ...]
+Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A stretch of lumen that the network did not see.
+
+    Attributes:
+        middle_mm: Where, LPS.
+        length_mm: From lumen to lumen.
+        radius_mm: The mean of both ends', given to all of it where the CT does not tell.
+        seen: Whether the CT shows the vessel there.
+    """
+
+    middle_mm: Point
+    length_mm: float
+    radius_mm: float
+    seen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Artery:
+    """A piece that may be one.
+
+    Attributes:
+        at: Its voxels, ``(n, 3)``.
+        blood_hu: In its middle.
+        volume_mm3: Of its voxels.
+    """
+
+    at: Indices
+    blood_hu: float
+    volume_mm3: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Connected pieces of what is likely lumen.
+
+    Attributes:
+        labels: Number of each voxel's piece, 0 for none.
+        volumes_mm3: By number.
+        hu: The CT on the same voxels.
+        affine: Of the voxels, cubes.
+    """
+
+    labels: npt.NDArray[np.int32]
+    volumes_mm3: npt.NDArray[np.floating]
+    hu: Singles
+    affine: npt.NDArray[np.float64]
+
+    @property
+    def edge_mm(self) -> float:
+        """Of a voxel."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])) ** (1 / 3))
+
+    def arteries(self) -> dict[int, Artery]:
+        """The pieces that may be arteries, by number.
+
+        An artery runs in fat and muscle: what lies against blood as bright as its own is part of a chamber's rim.
+        Measured on test scans: of arteries' surroundings at most 0.07 are so bright, of rims at least 0.12.
+        """
+        found = dict[int, Artery]()
+        for number, box in enumerate(ndimage.find_objects(self.labels), start=1):
+            if box is None or self.volumes_mm3[number] < LEAST_MM3:
+                continue
+            blood, bright = self._own_blood(number, box)
+            if bright < _BRIGHT_PART:
+                at = np.argwhere(self.labels[box] == number) + _low(box)
+                found[number] = Artery(at, blood, float(self.volumes_mm3[number]))
+        return found
+
+    def _own_blood(self, number: int, box: Box) -> tuple[float, float]:
+        """A piece's attenuation [HU], and the part of its surroundings that is nearly as bright."""
+        ends = np.array([[part.start for part in box], [part.stop - 1 for part in box]])
+        box = _box(ends, round(_SHELL_MM[1] / self.edge_mm) + 1, self.labels.shape)
+        mine, hu = self.labels[box] == number, self.hu[box]
+        depth = ndimage.distance_transform_edt(mine, sampling=self.edge_mm)
+        off = ndimage.distance_transform_edt(~mine, sampling=self.edge_mm)
+        around = hu[(off > _SHELL_MM[0]) & (off < _SHELL_MM[1])]
+        blood = float(np.median(hu[depth >= 0.7 * depth.max()]))
+        return blood, float(np.mean(around > _TISSUE_HU + _BRIGHT * (blood - _TISSUE_HU)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """Between a loose piece and a tree, or the aorta.
+
+    Attributes:
+        length_mm: Straight.
+        piece: Its number.
+        start: Voxel of the piece, ``(3,)``.
+        goal: Voxel of the tree or of the aorta.
+        owner: Number of the tree; 0 for the aorta.
+    """
+
+    length_mm: float
+    piece: int
+    start: Indices
+    goal: Indices
+    owner: int
+
+
+class Bridging:
+    """Gives loose pieces to the trees, or makes a tree of what the CT shows to leave the aorta, the nearest first.
+
+    Attributes:
+        owner: Tree of each voxel, from 1; 0 for none.
+        lumen: Shares, those of bridges added.
+        bridges: Of each tree.
+    """
+
+    def __init__(
+        self, pieces: Pieces, arteries: dict[int, Artery], aorta: Mask, lumen: Singles
+    ) -> None:
+        self.lumen, self._pieces, self._edge = lumen.copy(), pieces, pieces.edge_mm
+        self._depth = ndimage.distance_transform_edt(pieces.labels > 0, sampling=self._edge)
+        self._aorta, self._blood_hu = aorta, float(np.median(pieces.hu[aorta]))
+        self._rim = np.argwhere(aorta & ~ndimage.binary_erosion(aorta))
+        self._loose = {
+            k: one for k, one in arteries.items() if one.blood_hu <= _BONE * self._blood_hu
+        }
+        self.owner: npt.NDArray[np.int16] = np.zeros(lumen.shape, np.int16)
+        self.bridges: list[list[Bridge]] = []
+        leave = [
+            gap.piece for gap in self._gaps(self._rim, aorta=True) if gap.length_mm <= REACH_MM
+        ]
+        for piece in sorted(leave, key=lambda k: -self._loose[k].volume_mm3):
+            self._own(piece, 0)
+
+    def run(self) -> None:
+        """Bridge until no loose piece can be reached."""
+        reached = True
+        while reached:
+            owned = np.argwhere(self.owner > 0)
+            gaps = self._gaps(self._rim, aorta=True)
+            gaps = [gap for gap in gaps if self._loose[gap.piece].volume_mm3 >= _TRUNK_MM3]
+            if len(owned):
+                gaps += self._gaps(owned, aorta=False)
+            gaps.sort(key=lambda gap: (gap.length_mm, gap.piece, gap.owner))
+            reached = any(self._join(gap) for gap in gaps)
+
+    def _gaps(self, goals: Indices, *, aorta: bool) -> list[_Gap]:
+        """From each loose piece to the nearest of voxels ``(n, 3)``."""
+        tree, gaps = cKDTree(goals), list[_Gap]()
+        for piece, one in self._loose.items():
+            away, which = (np.asarray(part) for part in tree.query(one.at))
+            k = int(away.argmin())
+            goal = goals[which[k]]
+            owner = 0 if aorta else int(self.owner[tuple(goal)])
+            gaps.append(_Gap(float(away[k]) * self._edge, piece, one.at[k], goal, owner))
+        return [gap for gap in gaps if gap.length_mm <= _SEEN_MM]
+
+    def _own(self, piece: int, owner: int) -> int:
+        """Make a loose piece part of a tree, of a new one if it is 0; the tree's number."""
+        if owner == 0:
+            self.bridges.append([])
+            owner = len(self.bridges)
+        self.owner[tuple(self._loose.pop(piece).at.T)] = owner
+        return owner
+
+    def _join(self, gap: _Gap) -> bool:
+        """Bridge a gap, if that can be done."""
+        blood = [self._blood(gap.start), self._blood(gap.goal) if gap.owner else self._blood_hu]
+        radii = [self._radius(gap.start), *([self._radius(gap.goal)] if gap.owner else [])]
+        radius, level = max(float(np.mean(radii)), self._edge), min(blood)
+        seen = None
+        if level >= _ALIKE * max(blood) and level >= _TISSUE_HU + _BLOOD_HU:
+            seen = self._seen(gap, level, radius)
+        if seen is not None:
+            way, share = seen, self._measured(seen, level, radius)
+        elif gap.owner and gap.length_mm <= _BLIND_MM and level >= _SIMILAR * max(blood):
+            way = _cheapest(1.0 / (0.03 + self.lumen), gap.start, gap.goal)
+            share = np.clip(0.5 + (radius - self._off(way)) / self._edge, 0.0, 1.0)
+        else:
+            return False
+        number = self._own(gap.piece, gap.owner)
+        self._fill(way, share.astype(np.float32), number)
+        middle = to_world(way[len(way) // 2], self._pieces.affine)
+        bridge = Bridge(middle, self._length(way), radius, seen is not None)
+        self.bridges[number - 1].append(bridge)
+        return True
+
+    def _seen(self, gap: _Gap, blood: float, radius: float) -> Indices | None:
+        """The way from lumen to lumen that the CT shows, ``(n, 3)``; None where it shows none."""
+        margin = round(0.5 * gap.length_mm / self._edge) + 6
+        box = _box(np.array([gap.start, gap.goal]), margin, self.owner.shape)
+        hu = self._pieces.hu[box]
+        full = np.clip((hu - _TISSUE_HU) / (blood - _TISSUE_HU), 0.0, 1.0)
+        deep = ndimage.distance_transform_edt(full > WALL, sampling=self._edge)
+        middle = full * np.minimum(deep / radius, _WIDER)  # a way keeps to the middle of a vessel
+        cost = np.where(deep > _WIDER * radius + self._edge, -1.0, 1.0 / (0.02 + middle**2))
+        here = self._pieces.labels[box] == gap.piece
+        there = self.owner[box] == gap.owner if gap.owner else self._aorta[box]
+        cost[here | there] = 1e-3
+        way = _way(cost, gap.start - _low(box), gap.goal - _low(box))
+        if way is None:
+            return None
+        first = int(np.flatnonzero(here[tuple(way.T)])[-1])
+        last = first + int(np.flatnonzero(there[tuple(way[first:].T)])[0])
+        between = full[tuple(way[first + 2 : last - 1].T)]  # the outermost voxels are not full
+        way = way[first : last + 1] + _low(box)
+        if between.min(initial=1.0) < WALL:
+            return None
+        if self._length(way) > _LONGER * gap.length_mm + _MORE_MM:
+            return None
+        return way if self._along(gap.piece, way) >= _ALONG else None
+
+    def _measured(self, way: Indices, blood: float, radius: float) -> npt.NDArray[np.floating]:
+        """Shares in the way's box from the CT: between what is around (none) and blood (all)."""
+        off, box = self._off(way), self._near(way)
+        hu, reach = self._pieces.hu[box], 1.5 * radius + self._edge
+        dark = hu < 0.5 * (blood + _TISSUE_HU)
+        around = hu[(off > reach) & (off < reach + 1.5) & dark]
+        tissue = float(np.median(around)) if len(around) else _TISSUE_HU
+        share = np.clip((hu - tissue) / (blood - tissue), 0.0, 1.0)
+        return np.where((off < reach) & ~self._aorta[box], share, 0.0)
+
+    def _along(self, piece: int, way: Indices) -> float:
+        """Cosine between a piece's axis at its end and the way that leaves it."""
+        at = self._loose[piece].at
+        near = at[np.linalg.norm(at - way[0], axis=1) * self._edge < _NEAR_MM]
+        out = way[min(len(way) - 1, round(_NEAR_MM / self._edge))] - way[0]
+        axis = way[0] - near.mean(axis=0)
+        size = float(np.linalg.norm(axis) * np.linalg.norm(out))
+        return float(axis @ out) / size if size > 0 else 0.0
+
+    def _blood(self, at: Indices) -> float:
+        """Attenuation in the middle of the lumen near one of its outermost voxels [HU]."""
+        box = _box(at[None], round(4.0 / self._edge), self.owner.shape)
+        depth = self._depth[box]
+        return float(np.median(self._pieces.hu[box][depth >= 0.7 * depth.max()]))
+
+    def _radius(self, at: Indices) -> float:
+        """Of the lumen near one of its outermost voxels: the deepest place within 2 mm."""
+        box = _box(at[None], max(int(2.0 / self._edge), 1), self.owner.shape)
+        return float(self._depth[box].max())
+
+    def _length(self, way: Indices) -> float:
+        return float(np.linalg.norm(np.diff(way, axis=0), axis=1).sum()) * self._edge
+
+    def _near(self, way: Indices) -> Box:
+        return _box(way, round(5.0 / self._edge), self.owner.shape)
+
+    def _off(self, way: Indices) -> npt.NDArray[np.floating]:
+        """Distance to the way [mm] in its box."""
+        box = self._near(way)
+        line = np.ones([part.stop - part.start for part in box], np.bool_)
+        line[tuple((way - _low(box)).T)] = False
+        return np.asarray(ndimage.distance_transform_edt(line, sampling=self._edge))
+
+    def _fill(self, way: Indices, share: Singles, number: int) -> None:
+        box = self._near(way)
+        self.lumen[box] = np.maximum(self.lumen[box], share)
+        self.owner[box][(share > WALL) & (self.owner[box] == 0)] = number
+
+
+def to_world(index: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> Point:
+    """Of a voxel [mm]."""
+    x, y, z = affine[:3, :3] @ index + affine[:3, 3]
+    return float(x), float(y), float(z)
+
+
+def _box(points: npt.NDArray[Any], margin: int, shape: tuple[int, ...]) -> Box:
+    """Around voxels ``(n, 3)``."""
+    low = np.maximum(points.min(axis=0) - margin, 0)
+    high = np.minimum(points.max(axis=0) + margin + 1, shape)
+    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+
+
+def _low(box: Box) -> Indices:
+    return np.array([part.start for part in box], np.intp)
+
+
+def _cheapest(cost: npt.NDArray[np.floating], start: Indices, goal: Indices) -> Indices:
+    """The way near the straight one that costs least, ``(n, 3)``; all voxels can be passed."""
+    box = _box(np.array([start, goal]), 6, cost.shape)
+    way = _way(cost[box], start - _low(box), goal - _low(box))
+    assert way is not None
+    return way + _low(box)
+
+
+def _way(cost: npt.NDArray[np.floating], start: Indices, goal: Indices) -> Indices | None:
+    """The cheapest way, ``(n, 3)``; None where there is none (negative costs cannot be passed)."""
+    search = MCP_Geometric(cost)
+    sums, _ = search.find_costs([start], [goal])
+    if not np.isfinite(sums[tuple(goal)]):
+        return None
+    return np.array(search.traceback(goal), np.intp)
