@@ -118,6 +118,19 @@ def dump(case: Case) -> str:
 SURFACE_SUFFIXES = (".stl", ".vtp", ".ply", ".obj")
 DICOM_SUFFIXES = (".dcm", ".ima")
 LABEL_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+LOWEST_LABEL = -100.0
+
+
+def _holds_air(path: Path, name: str) -> bool:
+    """Whether an image is a CT: labels have no values as low as air's."""
+    from pipeline.imaging import read_volume
+
+    if not name.endswith(LABEL_SUFFIXES):
+        return False
+    try:
+        return bool((read_volume(path).array < LOWEST_LABEL).any())
+    except InputError:  # told when it is read as what the user meant
+        return False
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -125,7 +138,7 @@ def _read(path: Path) -> dict[str, Any]:
     if path.is_dir() and (path / FILE_OF_CORONARIES).is_file():  # TotalSegmentator's output
         file = (path / FILE_OF_CORONARIES).resolve()
         return {"name": "coronary_arteries", "input": {"kind": "labels", "path": str(file)}}
-    if path.is_dir() or name.endswith(DICOM_SUFFIXES):
+    if path.is_dir() or name.endswith(DICOM_SUFFIXES) or _holds_air(path, name):
         return {
             "name": "ct",
             "input": {"kind": "ct", "path": str(path.resolve())},
@@ -137,7 +150,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not name.endswith((".yaml", ".yml")):
         raise InputError(
             file=path,
-            wanted="a case (.yaml), a surface (.stl .vtp .ply .obj), a label map (.nii .nii.gz .nrrd .mha) "
+            wanted="a case (.yaml), a surface (.stl .vtp .ply .obj), a label map or a CT (.nii .nii.gz .nrrd .mha) "
             "or a folder of DICOM files",
             got=f"a file called {path.name!r}",
             remedy="write a case: README, section The case",

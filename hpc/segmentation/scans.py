@@ -228,7 +228,9 @@ def _arteries(
     nearest = cKDTree(middles).query(bent)[1]
     diseased = np.concatenate([w.calcified for w in walks])[nearest]
     soft = np.where(diseased < 9, rng.uniform(20, 110), rng.uniform(30, 70)).astype(np.float32)
-    outside = 1 - _share(anatomy.aorta_distance(points), width)  # a vessel's wall ends at the aorta's blood
+    outside = 1 - _share(
+        anatomy.aorta_distance(points), width
+    )  # a vessel's wall ends at the aorta's blood
     value = value + outside * _share(outer, width) * (soft - value)
     lumen = anatomy.lumen_distance(points, side)
     hard = (outer < -0.1) & (lumen > 0.1) & (outside > 0.5) & (anatomy.grain(points) > diseased)

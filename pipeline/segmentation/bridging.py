@@ -20,13 +20,10 @@ WALL = 0.5  # probability at the lumen's wall
 LEAST_MM3 = 15.0  # smaller pieces are noise
 REACH_MM = 1.5  # a tree begins this near to the aorta
 _TRUNK_MM3 = 60.0  # smaller pieces do not become a tree of their own
-_BLIND_MM = 6.0  # longest gap that is bridged blindly
+_BLIND_MM = 4.0  # longest gap that is bridged blindly
 _SEEN_MM = 20.0  # longest gap that is bridged where the CT shows the vessel
 _LONGER, _MORE_MM = 1.6, 4.0  # a seen way is at most so much longer than its gap
-_ALIKE, _SIMILAR = (
-    0.7,
-    0.5,
-)  # blood at one end over blood at the other: of a seen gap, of a blind one
+_ALIKE = 0.75  # blood at one end of a gap over blood at the other: veins are darker
 _BLOOD_HU = 120.0  # least height of blood over what is around
 _TISSUE_HU = 60.0  # muscle, until what is around is known
 _WIDER = 1.8  # a way's bright surroundings may be so much deeper than the vessel at its ends
@@ -37,6 +34,7 @@ _BRIGHT, _BRIGHT_PART = (
     0.10,
 )  # of blood; largest part of an artery's surroundings that is so bright
 _SHELL_MM = (0.7, 1.7)  # what is called its surroundings
+_GRAIN_VOXELS = 0.6  # noise of the CT that is taken out of a bridge's wall
 _BONE = 1.3  # what is so much brighter than the aorta is no blood
 
 Singles = npt.NDArray[np.float32]
@@ -206,19 +204,24 @@ class Bridging:
 
     def _join(self, gap: _Gap) -> bool:
         """Bridge a gap, if that can be done."""
-        blood = [self._blood(gap.start), self._blood(gap.goal) if gap.owner else self._blood_hu]
+        blood = [self._blood(gap.start, self._pieces.labels, gap.piece), self._blood_hu]
+        if gap.owner:
+            blood[1] = self._blood(gap.goal, self.owner, gap.owner)
         radii = [self._radius(gap.start), *([self._radius(gap.goal)] if gap.owner else [])]
         radius, level = max(float(np.mean(radii)), self._edge), min(blood)
-        seen = None
-        if level >= _ALIKE * max(blood) and level >= _TISSUE_HU + _BLOOD_HU:
-            seen = self._seen(gap, level, radius)
+        if level < _ALIKE * max(blood):
+            return False
+        shown = level >= _TISSUE_HU + _BLOOD_HU
+        seen = self._seen(gap, level, radius) if shown else None
         if seen is not None:
             way, share = seen, self._measured(seen, level, radius)
-        elif gap.owner and gap.length_mm <= _BLIND_MM and level >= _SIMILAR * max(blood):
-            way = _cheapest(1.0 / (0.03 + self.lumen), gap.start, gap.goal)
-            share = np.clip(0.5 + (radius - self._off(way)) / self._edge, 0.0, 1.0)
         else:
-            return False
+            if not gap.owner or gap.length_mm > _BLIND_MM:
+                return False
+            way = _cheapest(1.0 / (0.03 + self.lumen), gap.start, gap.goal)
+            if self._along(gap.piece, way) < _ALONG:
+                return False
+            share = np.clip(0.5 + (radius - self._off(way)) / self._edge, 0.0, 1.0)
         number = self._own(gap.piece, gap.owner)
         self._fill(way, share.astype(np.float32), number)
         middle = to_world(way[len(way) // 2], self._pieces.affine)
@@ -259,7 +262,8 @@ class Bridging:
         around = hu[(off > reach) & (off < reach + 1.5) & dark]
         tissue = float(np.median(around)) if len(around) else _TISSUE_HU
         share = np.clip((hu - tissue) / (blood - tissue), 0.0, 1.0)
-        return np.where((off < reach) & ~self._aorta[box], share, 0.0)
+        smooth = ndimage.gaussian_filter(np.where(off < reach, share, 0.0), _GRAIN_VOXELS)
+        return np.where(self._aorta[box], 0.0, smooth)
 
     def _along(self, piece: int, way: Indices) -> float:
         """Cosine between a piece's axis at its end and the way that leaves it."""
@@ -270,10 +274,10 @@ class Bridging:
         size = float(np.linalg.norm(axis) * np.linalg.norm(out))
         return float(axis @ out) / size if size > 0 else 0.0
 
-    def _blood(self, at: Indices) -> float:
-        """Attenuation in the middle of the lumen near one of its outermost voxels [HU]."""
+    def _blood(self, at: Indices, whose: npt.NDArray[np.integer], number: int) -> float:
+        """Attenuation in the middle of a piece or tree near one of its outermost voxels [HU]."""
         box = _box(at[None], round(4.0 / self._edge), self.owner.shape)
-        depth = self._depth[box]
+        depth = np.where(whose[box] == number, self._depth[box], 0.0)
         return float(np.median(self._pieces.hu[box][depth >= 0.7 * depth.max()]))
 
     def _radius(self, at: Indices) -> float:

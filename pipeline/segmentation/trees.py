@@ -9,10 +9,20 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from meshing.errors import ComputationError
-from pipeline.segmentation.bridging import REACH_MM, WALL, Bridge, Bridging, Pieces, Point, to_world
+from pipeline.segmentation.bridging import (
+    LEAST_MM3,
+    REACH_MM,
+    WALL,
+    Bridge,
+    Bridging,
+    Pieces,
+    Point,
+    to_world,
+)
 from pipeline.segmentation.predict import Probabilities
 
 _WEAK = 0.2  # connected to what is surely lumen, it may be lumen
+_SURE, _NEIGHBOURS, _PRUNINGS = 0.8, 9, 3  # see `_pruned`; of 27 with itself
 _AORTA_MM3 = 2000.0
 _CANDIDATES = 5
 
@@ -64,8 +74,8 @@ def coronary_trees(found: Probabilities) -> Coronaries:
     """
     voxel = abs(float(np.linalg.det(found.affine[:3, :3])))
     edge = float(voxel ** (1 / 3))
-    lumen = found.of("lumen").array.astype(np.float32)
-    pieces, count = ndimage.label(_grown_from(lumen > WALL, lumen > _WEAK), _FULL)
+    lumen = _raised(found.of("lumen").array.astype(np.float32), voxel)
+    pieces, count = ndimage.label(lumen > WALL, _FULL)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1) * voxel
     bridging, aorta = _best(found, Pieces(pieces, sizes, found.hu, found.affine), lumen)
     if not bridging.bridges:
@@ -73,6 +83,11 @@ def coronary_trees(found: Probabilities) -> Coronaries:
             "no coronary artery leaves the aorta in this CT: too coarse, too noisy, or without contrast medium in the "
             "coronaries. Give a coronary CT angiogram at 0.5 mm or finer, or a label map (input.kind: labels)"
         )
+    body = bridging.owner > 0
+    (box,) = ndimage.find_objects(body.astype(np.uint8))
+    specks = body[box] & ~_pruned(body[box], bridging.lumen[box])
+    bridging.owner[box][specks] = 0
+    bridging.lumen[box][specks] = 0.0
     near = ndimage.distance_transform_edt(~aorta, sampling=edge) <= REACH_MM
     near_lumen = ndimage.binary_dilation(near & (bridging.owner > 0), iterations=round(12 / edge))
     masks = [bridging.owner == number for number in range(1, len(bridging.bridges) + 1)]
@@ -82,7 +97,8 @@ def coronary_trees(found: Probabilities) -> Coronaries:
     trees = []
     for number, (mine, side) in enumerate(zip(masks, sides, strict=True), start=1):
         at = _centre(mine & near, found.affine)
-        volume = float(bridging.lumen[mine].sum(dtype=np.float64)) * voxel
+        with_skin = ndimage.binary_dilation(mine, _FULL) & (mine | (bridging.owner == 0))
+        volume = float(bridging.lumen[with_skin].sum(dtype=np.float64)) * voxel
         trees.append(CoronaryTree(number, side, tuple(bridging.bridges[number - 1]), at, volume))
     shares = np.where(ndimage.binary_dilation(bridging.owner > 0, _FULL), bridging.lumen, 0.0)
     return Coronaries(shares.astype(np.float32), bridging.owner, tuple(trees), found.affine)
@@ -115,6 +131,49 @@ def _best(
             best, most = (bridging, aorta), owned
     assert best is not None
     return best
+
+
+def _raised(lumen: npt.NDArray[np.float32], voxel_mm3: float) -> npt.NDArray[np.float32]:
+    """Stretches of what may be lumen, beyond what surely is, become lumen where they join pieces or are long.
+
+    The skin of sure lumen stays as it is, and small growths on it are none.
+    """
+    sure = lumen > WALL
+    grown = _grown_from(sure, lumen > _WEAK)
+    stretches, count = ndimage.label(grown & ~ndimage.binary_dilation(sure, _FULL), _FULL)
+    if count == 0:
+        return lumen
+    joins = _joining(stretches, count, sure)
+    long = np.bincount(stretches.ravel())[1:] * voxel_mm3 >= LEAST_MM3
+    kept = np.concatenate([[False], joins | long])[stretches]
+    raised = grown & ndimage.binary_dilation(kept, _FULL)
+    return np.where(raised, np.minimum(lumen + np.float32(WALL - _WEAK), 1.0), lumen)
+
+
+def _joining(parts: npt.NDArray[np.int32], count: int, body: Mask) -> Mask:
+    """Which of numbered parts reach two pieces of a body, ``(count,)``."""
+    pieces, last = ndimage.label(body, _FULL)
+    most = ndimage.maximum_filter(pieces, 5)
+    least = ndimage.minimum_filter(np.where(body, pieces, last + 1), 5)
+    numbers = np.arange(1, count + 1)
+    return np.asarray(
+        ndimage.maximum(most, parts, numbers) > ndimage.minimum(least, parts, numbers)
+    )
+
+
+def _pruned(body: Mask, lumen: npt.NDArray[np.float32]) -> Mask:
+    """A body without specks on its skin: voxels that are not sure and have few neighbours, and join nothing."""
+    left = body.copy()
+    for _ in range(_PRUNINGS):
+        neighbours = ndimage.convolve(
+            left.astype(np.uint8), _FULL.astype(np.uint8), mode="constant"
+        )
+        left &= (neighbours > _NEIGHBOURS) | (lumen > _SURE)
+    removed, count = ndimage.label(body & ~left, _FULL)
+    if count == 0:
+        return body
+    kept = np.concatenate([[False], _joining(removed, count, left)])
+    return np.asarray(left | kept[removed])
 
 
 def _grown_from(sure: Mask, weak: Mask) -> Mask:

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from meshing.errors import InputError
 from pipeline.case import Case
 from pipeline.case_file import dump, input_files, load
+from pipeline.imaging import Volume, write_nifti
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,6 +93,17 @@ def test_a_surface_or_label_map_is_a_case_of_defaults(write, name, kind):
     assert case.input.kind == kind
     assert input_files(case) == {"input.path": path}
     assert case.mesh == Case.model_fields["mesh"].default
+
+
+def test_an_image_with_air_is_a_ct(tmp_path):
+    """Taken for labels, a CT would become a surface of everything above zero."""
+    image = np.zeros((6, 5, 4), np.int16)
+    write_nifti(Volume(image, np.eye(4)), tmp_path / "jane_doe.nii.gz")
+    assert load(tmp_path / "jane_doe.nii.gz").input.kind == "labels"
+    image[0] = -1000
+    write_nifti(Volume(image, np.eye(4)), tmp_path / "jane_doe.nii.gz")
+    case = load(tmp_path / "jane_doe.nii.gz")
+    assert (case.input.kind, case.name) == ("ct", "ct")  # the file's name may be a patient's
 
 
 def test_overrides_reach_nested_keys(write):
