@@ -78,25 +78,28 @@ def coronary_trees(found: Probabilities) -> Coronaries:
     pieces, count = ndimage.label(lumen > WALL, _FULL)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1) * voxel
     bridging, aorta = _best(found, Pieces(pieces, sizes, found.hu, found.affine), lumen)
-    if not bridging.bridges:
+    body = bridging.owner > 0
+    for box in ndimage.find_objects(body.astype(np.uint8)):
+        specks = body[box] & ~_pruned(body[box], bridging.lumen[box])
+        bridging.owner[box][specks] = 0
+        bridging.lumen[box][specks] = 0.0
+    counts = np.bincount(bridging.owner.ravel())
+    numbers = [int(k) for k in np.argsort(-counts, kind="stable") if k and counts[k]]
+    if not numbers:
         raise ComputationError(
             "no coronary artery leaves the aorta in this CT: too coarse, too noisy, or without contrast medium in the "
             "coronaries. Give a coronary CT angiogram at 0.5 mm or finer, or a label map (input.kind: labels)"
         )
-    body = bridging.owner > 0
-    (box,) = ndimage.find_objects(body.astype(np.uint8))
-    specks = body[box] & ~_pruned(body[box], bridging.lumen[box])
-    bridging.owner[box][specks] = 0
-    bridging.lumen[box][specks] = 0.0
-    near = ndimage.distance_transform_edt(~aorta, sampling=edge) <= REACH_MM
-    near_lumen = ndimage.binary_dilation(near & (bridging.owner > 0), iterations=round(12 / edge))
-    masks = [bridging.owner == number for number in range(1, len(bridging.bridges) + 1)]
+    away = ndimage.distance_transform_edt(~aorta, sampling=edge)
+    masks = [bridging.owner == number for number in numbers]
+    first = [mine & (away <= max(REACH_MM, float(away[mine].min()))) for mine in masks]
+    near_lumen = ndimage.binary_dilation(np.any(first, axis=0), iterations=round(12 / edge))
     sides = _sides(
         [_centre(m, found.affine) for m in masks], _centre(aorta & near_lumen, found.affine)
     )
     trees = []
-    for number, (mine, side) in enumerate(zip(masks, sides, strict=True), start=1):
-        at = _centre(mine & near, found.affine)
+    for number, mine, begin, side in zip(numbers, masks, first, sides, strict=True):
+        at = _centre(begin, found.affine)
         with_skin = ndimage.binary_dilation(mine, _FULL) & (mine | (bridging.owner == 0))
         volume = float(bridging.lumen[with_skin].sum(dtype=np.float64)) * voxel
         trees.append(CoronaryTree(number, side, tuple(bridging.bridges[number - 1]), at, volume))

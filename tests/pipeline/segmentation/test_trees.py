@@ -72,6 +72,15 @@ def test_a_tree_whose_first_centimetre_was_not_seen():
     assert tree.volume_mm3 == pytest.approx((vessel & ~AORTA).sum() * H**3, rel=0.15)
 
 
+def test_the_largest_tree_comes_first():
+    """Though it was bridged to the aorta, and a smaller one had left it before."""
+    short = RIGHT & (X[..., 0] > 12)
+    trees = coronary_trees(found(FAR | short, hu=ct(STEM | BEND | FAR, RIGHT))).trees
+    assert [tree.side for tree in trees] == ["left", "right"]
+    assert trees[0].number == 2
+    assert trees[0].volume_mm3 > trees[1].volume_mm3
+
+
 def test_a_chamber_rim_is_no_artery():
     """Against blood on one side, near to the tree: not taken, however sure the network is."""
     chamber = ball([50, 40, 20], 12)
