@@ -145,6 +145,10 @@ def train(  # noqa: PLR0913 - typer takes one argument an option
     batch: Annotated[int, typer.Option(min=1, help="Patches a step.")] = 2,
     edge: Annotated[int, typer.Option(min=32, help="Voxels along a patch's edge; of 16.")] = 64,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make patches.")] = 1,
+    rate: Annotated[float, typer.Option(min=1e-6, help="Largest learning rate.")] = 2e-3,
+    keep_wide: Annotated[
+        bool, typer.Option("--keep-wide", help="Train the fine network only (with --begin).")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Train the segmentation network; its model is for --model and input.model."""
@@ -165,7 +169,15 @@ def train(  # noqa: PLR0913 - typer takes one argument an option
             remedy="64 is a good start" if wrong else "leave --no-synthetic out",
         )
     sources = Data(Stream(edge=edge) if synthetic else None, tuple(data or ()), edge)
-    how = Training(steps=steps, hours=hours, batch=batch, workers=workers, seed=seed)
+    how = Training(
+        steps=steps,
+        hours=hours,
+        batch=batch,
+        rate=rate,
+        workers=workers,
+        keep_wide=keep_wide,
+        seed=seed,
+    )
     run_training(output, design, sources, how, model)
     console.print(f"Model: {output / 'model.safetensors'}", soft_wrap=True)
 

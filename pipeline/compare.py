@@ -127,6 +127,7 @@ def _lesion(
     here = lesion["ffr_distal"]
     return {
         **_row(lesion["name"], here, None if difference is None else here + difference),
+        "centre_mm": [float(x) for x in centre],
         "reference_diameter_mm": lesion["reference_diameter_mm"],
         "first_stenosis": lesion["diameter_stenosis"],
         "second_stenosis": None if found is None else found["diameter_stenosis"],

@@ -4,7 +4,8 @@
 [--no-ffr]``. For every seed a scan (`scans.make`; with ``--held-out`` `held_out.make`: scans as in training, of other
 seeds), its coronaries by each method, how far they are from the truth (`measures`), and what that does to FFR
 (`flows`). Vessels are judged where their reference diameter is at least 1.5 mm; thinner ones count neither way. Rows
-are kept in ``rows.jsonl``; a killed run goes on. The verdict against the limits is in ``evaluation.json``.
+are kept in ``rows.jsonl`` and scans in ``scan_SEED.npz``; a killed run goes on, and after other weights only the rows
+need be removed. The verdict against the limits is in ``evaluation.json``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import flows
-import held_out
+import held_out as held_out_scans
 import measures
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from meshing.errors import ComputationError, InputError
-from pipeline.imaging import Volume, write_nifti
+from pipeline.imaging import Volume
 from pipeline.segmentation.network import load
 from pipeline.segmentation.predict import on_cubes, predict
 from pipeline.segmentation.stage import BUNDLED
@@ -68,6 +69,21 @@ class Truth:
     judged: npt.NDArray[np.bool_]
     branches: list[measures.Branch]
     affine: Array
+
+
+def scan_of(seed: int, folder: Path, *, held_out: bool) -> scans.TestScan:
+    """The scan of a seed, from the folder if it was made before."""
+    maker = held_out_scans if held_out else scans
+    path = folder / f"scan_{seed}.npz"
+    if path.exists():
+        with np.load(path) as file:
+            ct = Volume(file["ct"], file["affine"])
+            return scans.TestScan(seed, ct, maker.anatomy_of(seed), file["distance"])
+    scan = maker.make(seed)
+    part = path.with_suffix(".part.npz")
+    np.savez(part, ct=scan.ct.array, affine=scan.ct.affine, distance=scan.distance)
+    part.replace(path)
+    return scan
 
 
 def truth_of(scan: scans.TestScan, grid: Volume) -> Truth:
@@ -236,9 +252,8 @@ def main() -> int:
         if not left:
             continue
         began = time.monotonic()
-        scan = (held_out if args.held_out else scans).make(seed)
-        sys.stdout.write(f"scan {seed} made in {time.monotonic() - began:.0f} s\n")
-        write_nifti(scan.ct, args.output / f"ct_{seed}.nii.gz")
+        scan = scan_of(seed, args.output, held_out=args.held_out)
+        sys.stdout.write(f"scan {seed} there in {time.monotonic() - began:.0f} s\n")
         grid = on_cubes(scan.ct, VOXEL_MM)
         truth = truth_of(scan, grid)
         for method in left:

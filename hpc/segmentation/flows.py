@@ -39,6 +39,8 @@ MESH = {"elements_per_diameter": 3, "elements_across_throat": 4, "jet_growth": 0
 FFR_FROM_MM = 2.0  # reference diameter of lesions that errors of FFR are told of
 GRADES = (0.25, 0.5, 0.7, 1.0)  # stenoses that they are told by
 _SHORT_MM = 8.0  # a branch must be so long where it is wide enough
+_FREE_MM = 4.0  # and so long beside no other vessel
+_LESION_MM, _LESION = 4.0, 0.2  # so near to a lesion that is one a vessel is narrowed by so much
 _BLOCK_MM = 2.0
 _NEAR_MM = 4.0  # what is further than this from every middle is not lumen
 Mask = npt.NDArray[np.bool_]
@@ -73,12 +75,16 @@ class Kept:
         for walk in every:
             wide = 2 * reference_radius(walk) >= LEAST_MM
             stop = len(wide) if wide.all() else int(np.argmin(wide))
-            gaps = [np.linalg.norm(o.points - walk.points[0], axis=1) - o.radius for o in kept]
-            hangs = not gaps or min(float(gap.min()) for gap in gaps) < STEP
-            good = hangs and stop * STEP >= _SHORT_MM
+            gaps = np.array([_gaps(walk.points[:stop], other) for other in kept])
+            good = stop * STEP >= _SHORT_MM
+            if good and kept:
+                free = (gaps > walk.radius[:stop]).all(axis=0).sum() * STEP
+                good = gaps[:, 0].min() < STEP and free >= _FREE_MM
             counts.append(np.arange(len(wide)) < (stop if good else 0))
             if good:
                 kept.append(Walk(walk.name, walk.points[:stop], walk.radius[:stop]))
+        middles = np.concatenate([walk.points for walk in every])
+        inside = np.any([_gaps(middles, walk) < 0 for walk in kept], axis=0)
         outside = anatomy.aorta_distance(kept[0].points) > 0
         ends = {
             walk.name: walk.points[-1]
@@ -89,14 +95,20 @@ class Kept:
             side,
             tuple(kept),
             ends,
-            np.concatenate([walk.points for walk in every]),
-            np.concatenate(counts),
+            middles,
+            np.concatenate(counts) | inside,  # a thin branch begins inside its parent
             kept[0].points[int(np.argmax(outside))],
         )
 
     def holds(self, anatomy: Scanned, points: Array) -> Mask:
         """Which points are nearer to a kept vessel than to a thin one."""
         return np.asarray(self.counts[cKDTree(self.middles).query(anatomy.bent(points))[1]])
+
+
+def _gaps(points: Array, walk: Walk) -> Array:
+    """Distances of points to a walk's wall, ``(n,)``."""
+    away, nearest = (np.asarray(part) for part in cKDTree(walk.points).query(points))
+    return np.asarray(away - walk.radius[nearest])
 
 
 def exact_shares(anatomy: Scanned, kept: Kept) -> tuple[Volume, Mask]:
@@ -232,11 +244,22 @@ def ffr_errors(
         told = compare(exact, folder)
     except (ComputationError, ValueError) as error:
         return {"side": side, "fault": str(error), "exact": False}
+    for lesion in told["lesions"]:
+        lesion["drawn"] = narrowed(anatomy, side, np.asarray(lesion["centre_mm"]))
     return {"side": side, "vessels": told["vessels"], "lesions": told["lesions"], **ends}
 
 
+def narrowed(anatomy: Scanned, side: str, at: Array) -> bool:
+    """Whether a vessel was drawn narrower near a point: oblique ostia and forks are found as lesions at times."""
+    for walk in anatomy.arteries[side]:
+        near = np.linalg.norm(walk.points - at, axis=1) < _LESION_MM
+        if near.any() and (walk.radius / reference_radius(walk))[near].min() < 1 - _LESION:
+            return True
+    return False
+
+
 def summary(sides: list[dict[str, Any]]) -> dict[str, Any]:
-    """Errors of FFR distal of lesions, by stenosis, and decisions at 0.80 that change; trees that failed.
+    """Errors of FFR distal of drawn lesions, by stenosis, and decisions at 0.80 that change; trees that failed.
 
     A lesion the found lumen does not reach has no error; it is counted (``lesions_lost``), as are trees that failed.
     """
@@ -244,7 +267,7 @@ def summary(sides: list[dict[str, Any]]) -> dict[str, Any]:
         lesion
         for side in sides
         for lesion in side.get("lesions", [])
-        if lesion["reference_diameter_mm"] >= FFR_FROM_MM
+        if lesion["drawn"] and lesion["reference_diameter_mm"] >= FFR_FROM_MM
     ]
     seen = [lesion for lesion in lesions if lesion["difference"] is not None]
     told: dict[str, Any] = {

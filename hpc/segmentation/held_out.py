@@ -63,9 +63,15 @@ def walks_of(vessel: Diseased) -> list[Walk]:
     return walks
 
 
+def anatomy_of(seed: int) -> Phantoms:
+    """What a seed's scan shows."""
+    return Phantoms(draw_scene(seed))
+
+
 def make(seed: int) -> TestScan:
     """The scan of a seed."""
-    scene = draw_scene(seed)
+    anatomy = anatomy_of(seed)
+    scene = anatomy.scene
     points = np.concatenate([path.centre for v in scene.vessels for path in v.lumen.paths])
     low, high = points.min(axis=0) - MARGIN_MM, points.max(axis=0) + MARGIN_MM
     affine = np.diag([VOXEL_MM] * 3 + [1.0])
@@ -73,4 +79,4 @@ def make(seed: int) -> TestScan:
     nx, ny, nz = (int(n) for n in np.ceil((high - low) / VOXEL_MM))
     rng = np.random.default_rng([seed, 3])
     scan = render(scene, Volume(np.empty((nx, ny, nz), np.bool_), affine), Scanner.draw(rng), rng)
-    return TestScan(seed, scan.ct, Phantoms(scene), scan.exact.distance)
+    return TestScan(seed, scan.ct, anatomy, scan.exact.distance)

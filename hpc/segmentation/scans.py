@@ -81,6 +81,11 @@ class TestScan:
     distance: Field
 
 
+def anatomy_of(seed: int) -> Anatomy:
+    """What a seed's scan shows."""
+    return draw_anatomy(seed)
+
+
 def make(seed: int) -> TestScan:
     """The scan of a seed: both trees, all of the heart but its apex' last centimetre at times."""
     rng = np.random.default_rng([seed, 7])
@@ -114,9 +119,11 @@ def _fill(
     del index
     width = float(volume.spacing_mm.mean())
     hu = _chest(points, anatomy, protocol, rng)
-    _paint_heart(hu, points, anatomy, protocol, width, rng)
     near = _within(points, anatomy, 4.0)
     close = points[near].astype(np.float64)
+    room = np.full(len(points), 4.0, np.float32)
+    room[near] = _outer(close, anatomy) - rng.uniform(0.8, 2.0)
+    _paint_heart(hu, points, anatomy, protocol, (room, width), rng)
     value = hu[near]
     for vein in anatomy.veins:
         inside = _share(swept(close, vein.points, vein.radius), width)
@@ -164,10 +171,15 @@ def _paint_heart(
     points: Field,
     anatomy: Anatomy,
     protocol: Protocol,
-    width: float,
+    about: tuple[Field, float],
     rng: np.random.Generator,
 ) -> None:
-    """Fat, muscle, four cavities, the aorta and the pulmonary trunk, none of them smooth."""
+    """Fat, muscle, four cavities, the aorta and the pulmonary trunk, none of them smooth.
+
+    Cavities and trunk leave room about the arteries, which run in fat and muscle; ``about`` has the distance to where
+    that ends, and the width of a voxel.
+    """
+    room, width = about
     heart, blood = anatomy.heart, protocol.blood_hu
     local = points @ heart.turn.astype(np.float32)
     wavy = (1.2 * Noise(rng, 22.0)(points)).astype(np.float32)
@@ -195,10 +207,12 @@ def _paint_heart(
     for middle, axes, part in cavities:
         shape = ellipsoid(np.array(middle) * a, np.array(axes) * a)
         shape += 2.0 * np.maximum(grain, 0) * (part > 0.9)  # trabeculae
-        paint(shape, part * blood, 6)
-    for offset, tilt, radius, part in (
-        (np.zeros(3), np.zeros(3), heart.aorta, 1.0),
-        (np.array([20.0, -14.0, 4.0]), np.array([0.25, 0.3, 0.0]), 12.5, rng.uniform(0.3, 1.0)),
+        paint(np.maximum(shape, -room), part * blood, 6)
+    everywhere = np.full(len(points), 4.0, np.float32)
+    trunk = np.array([20.0, -14.0, 4.0]), np.array([0.25, 0.3, 0.0]), 12.5
+    for offset, tilt, radius, part, left in (
+        (np.zeros(3), np.zeros(3), heart.aorta, 1.0, everywhere),
+        (*trunk, rng.uniform(0.3, 1.0), room),
     ):
         axis = heart.up + tilt
         axis /= np.linalg.norm(axis)
@@ -207,8 +221,22 @@ def _paint_heart(
         bulge = 1.5 * np.exp(-(((along - 7) / 6) ** 2))
         gap = np.linalg.norm(away - along[:, None] * axis, axis=1) - radius - bulge
         tube = np.maximum(gap, -along - 8).astype(np.float32)
-        paint(tube - 1.6, 60, 8)
-        paint(tube, part * blood, 4)
+        paint(np.maximum(tube - 1.6, -left), 60, 8)
+        paint(np.maximum(tube, -left), part * blood, 4)
+
+
+def _outer(points: Array, anatomy: Anatomy) -> Array:
+    """Signed distance to the outer walls of both trees."""
+    bent = anatomy.bent(points)
+    gaps = [
+        swept(
+            bent,
+            np.concatenate([w.middle for w in walks]),
+            np.concatenate([w.outer for w in walks]),
+        )
+        for walks in anatomy.arteries.values()
+    ]
+    return np.asarray(np.min(gaps, axis=0))
 
 
 def _arteries(

@@ -22,6 +22,7 @@ _HINT_CLIP = 0.1  # the same where the user says where to cut
 _FULL = 0.9  # area at a cut over the area further in
 _BENT = 1.5  # radii: nearer to a tip the centreline bends towards it
 _CAP = 0.8  # a flat patch smaller than this part of the section is the middle of a rounded end
+_DEEPER = (0.0, 0.1, 0.2, 0.4, 0.6)  # diameters further in that a cut is tried
 
 
 def prolonged(surface: Surface, patches: Sequence[int], least: float) -> Surface:
@@ -240,10 +241,21 @@ def _end_axis(line: Line, diameter: float) -> Floats:
 def _cut_inside(
     surface: Surface, here: Section, axis: Floats, depth: float
 ) -> tuple[Surface, Floats]:
-    """Cut perpendicular to an axis, `depth` diameters inside a cap."""
+    """Cut perpendicular to an axis, `depth` diameters inside a cap; deeper where that is not one loop.
+
+    Raises:
+        ComputationError: No such cut is one loop.
+    """
     corners = np.unique(surface.triangles[surface.patch == here.patch])
     height = (surface.points[corners] - here.centre) @ axis
     seed, patch = int(corners[np.argmax(height)]), _free_patch(surface)
-    origin = here.centre + (float(height.min()) - depth * here.diameter) * axis
-    cut = cut_off(surface, seed, origin, axis, patch)
-    return cut, section(cut, patch).centre
+    fault = ComputationError("no cut was tried")
+    for deeper in _DEEPER:
+        inside = float(height.min()) - (depth + deeper) * here.diameter
+        try:
+            cut = cut_off(surface, seed, here.centre + inside * axis, axis, patch)
+        except ComputationError as error:
+            fault = error
+            continue
+        return cut, section(cut, patch).centre
+    raise fault

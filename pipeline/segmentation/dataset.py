@@ -24,12 +24,13 @@ from meshing.errors import InputError
 from pipeline.imaging import Volume, read_volume
 from pipeline.imaging.names import TISSUES, belongs
 from pipeline.segmentation.network import Design
-from pipeline.segmentation.patches import Sample, turned
 from pipeline.segmentation.predict import on_cubes
+from pipeline.segmentation.sample import Sample, Turn, Wide, sample_of
 
 _REMEDY = "see nnU-Net's dataset_format.md; labels are known by their names: lumen or coronary, aorta, calcium"
 _PLACES = 20_000  # lumen voxels kept of a case, to draw patches at
 _SAME = 1e-2  # of a voxel: two grids are one
+_OFF = 12  # wide voxels between the middles of a patch and of its wide image, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def prepare(dataset: Dataset, design: Design, folder: Path) -> list[Path]:
     made = []
     for pair in dataset.pairs:
         where = folder / pair.name
-        if not (where / "places.npy").exists():
+        if not (where / "wide_known.npy").exists():
             where.mkdir(parents=True, exist_ok=True)
             _prepare(pair, dataset.numbers, design, where)
         made.append(where)
@@ -155,6 +156,24 @@ def _prepare(pair: Pair, numbers: dict[str, tuple[int, ...]], design: Design, wh
     np.save(where / "shares.npy", np.stack(shares))
     places = np.random.default_rng(0).permutation(lumen)[:_PLACES]
     np.save(where / "places.npy", np.column_stack(np.unravel_index(places, hu.shape)))
+    _prepare_wide(Volume(values, image.affine), image, numbers, design, where)
+
+
+def _prepare_wide(
+    values: Volume, image: Volume, numbers: dict[str, tuple[int, ...]], design: Design, where: Path
+) -> None:
+    """The whole case for the wide network, with what is labelled of its outputs."""
+    wide, fine = on_cubes(image, design.wide_mm), on_cubes(image, design.voxel_mm)
+    known = [name for name in design.wide_outputs if name in numbers]
+    shares = np.zeros((len(known), *wide.array.shape), np.uint8)
+    for share, name in zip(shares, known, strict=True):
+        mine = np.isin(values.array, numbers[name]).astype(np.float32)
+        cubes = on_cubes(Volume(mine, image.affine), design.wide_mm, outside=0.0).array
+        share[...] = np.rint(255 * np.clip(cubes, 0, 1))
+    np.save(where / "wide_hu.npy", np.clip(np.rint(wide.array), -1024, 3071).astype(np.int16))
+    np.save(where / "wide_shares.npy", shares)
+    np.save(where / "place.npy", np.linalg.inv(wide.affine) @ fine.affine)
+    np.save(where / "wide_known.npy", np.array([name in known for name in design.wide_outputs]))
 
 
 class FilePatches(IterableDataset[Sample]):
@@ -183,7 +202,27 @@ class FilePatches(IterableDataset[Sample]):
             if rng.uniform() < 0.3:
                 image = gaussian_filter(image, rng.uniform(0.2, 0.7))
             image += rng.normal(0, rng.uniform(0, 15), image.shape).astype(np.float32)
-            yield turned(self._design, image, truth, rng)
+            affine = np.eye(4)
+            affine[:3, 3] = low
+            wide = self._wide(where, middle, rng)
+            yield sample_of(self._design, (image, truth, affine), wide, Turn.draw(rng), rng)
+
+    def _wide(self, where: Path, middle: npt.NDArray[np.int64], rng: np.random.Generator) -> Wide:
+        """A wide image about a patch; its affine takes its voxels to those of the case's fine cubes."""
+        hu = np.load(where / "wide_hu.npy", mmap_mode="r")
+        shares = np.load(where / "wide_shares.npy", mmap_mode="r")
+        place, edge = np.load(where / "place.npy"), self._design.wide_edge
+        off = rng.integers(-_OFF, _OFF + 1, 3) - edge // 2
+        low = np.rint(place[:3, :3] @ middle + place[:3, 3]).astype(np.int64) + off
+        moved = np.eye(4)
+        moved[:3, 3] = low
+        return Wide(
+            _cut(hu, low, edge, -1024),
+            np.array([_cut(one, low, edge, 0) for one in shares]).reshape(-1, edge, edge, edge),
+            np.linalg.inv(place) @ moved,
+            None,
+            np.load(where / "wide_known.npy"),
+        )
 
 
 def _cut(array: npt.NDArray[Any], low: npt.NDArray[np.int64], edge: int, outside: int) -> Any:  # noqa: ANN401

@@ -13,6 +13,7 @@ import torch
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 _WEIGHTS = (1.0, 0.25, 0.5, 0.25, 0.25)  # lumen, aorta, calcium, wall, stent
+_WIDE_WEIGHTS = (0.5, 0.25, 0.25)  # aorta, left heart, right heart
 
 
 def soft_dice(p: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
@@ -28,18 +29,29 @@ def segmentation_loss(cldice: float = 0.2) -> Loss:
     skeleton = SoftclDiceLoss(iter_=4)
 
     def loss(logits: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-        known = torch.isfinite(share)
-        logits, share = logits.float(), torch.nan_to_num(share)
-        entropy = torch.nn.functional.binary_cross_entropy_with_logits(
-            logits, share, reduction="none"
-        )
-        p = torch.sigmoid(logits) * known
-        total = torch.zeros((), device=logits.device)
-        for k, weight in enumerate(_WEIGHTS[: share.shape[1]]):
-            mean = (entropy * known)[:, k].sum() / known[:, k].sum().clamp(min=1)
-            total = total + weight * (10.0 * mean + soft_dice(p[:, k], share[:, k]))
+        total = _by_output(logits.float(), share, _WEIGHTS)
         if cldice > 0:
-            total = total + cldice * skeleton(p[:, :1], share[:, :1])
+            p = torch.sigmoid(logits[:, :1].float()) * torch.isfinite(share[:, :1])
+            total = total + cldice * skeleton(p, torch.nan_to_num(share[:, :1]))
         return total
 
     return loss
+
+
+def wide_loss(logits: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """The sum over the wide network's outputs."""
+    return _by_output(logits.float(), share, _WIDE_WEIGHTS)
+
+
+def _by_output(
+    logits: torch.Tensor, share: torch.Tensor, weights: tuple[float, ...]
+) -> torch.Tensor:
+    """Cross-entropy and Dice of every output."""
+    known, share = torch.isfinite(share), torch.nan_to_num(share)
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, share, reduction="none")
+    p = torch.sigmoid(logits) * known
+    total = torch.zeros((), device=logits.device)
+    for k, weight in enumerate(weights[: share.shape[1]]):
+        mean = (entropy * known)[:, k].sum() / known[:, k].sum().clamp(min=1)
+        total = total + weight * (10.0 * mean + soft_dice(p[:, k], share[:, k]))
+    return total

@@ -1,8 +1,8 @@
 """Training data: patches of synthetic CT without end, drawn from a seed.
 
-A scene is composed on a cube of voxels at a drawn place and in a drawn orientation (most near a coronary); the cube is
-then scanned several times, each time by another scanner and mirrored another way, and goes back into a store of which
-later samples are drawn: composing costs a second, scanning some hundredths.
+A scene is composed on a cube of voxels at a drawn place and in a drawn orientation (most near a coronary), and once on
+wide voxels that hold the heart; a cube is then scanned several times, each time by another scanner and mirrored another
+way, and goes back into a store of which later samples are drawn: composing costs a second, scanning some hundredths.
 """
 
 from __future__ import annotations
@@ -12,20 +12,29 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.ndimage import shift
 from scipy.spatial.transform import Rotation
 from torch.utils.data import IterableDataset, get_worker_info
 
 from pipeline.imaging import Volume
 from pipeline.phantom.path import Array
-from pipeline.phantom.scan import Exact, Scanner, Scene, compose, draw_scene, scanned
+from pipeline.phantom.scan import (
+    Exact,
+    Scanner,
+    Scene,
+    compose,
+    compose_wide,
+    draw_scene,
+    scanned,
+)
 from pipeline.segmentation.network import Design
+from pipeline.segmentation.sample import Sample, Singles, Turn, Wide, sample_of
 
 _MARGIN = 6  # voxels composed around a patch, so that the point spread has no edge in it
 _MOVED, _STEPPED = 0.15, 0.1  # parts of the samples
-Singles = npt.NDArray[np.float32]
-Sample = tuple[torch.Tensor, torch.Tensor]
+_WHOLE = 0.3  # part of the samples whose wide image is not cut
+_OSTIA, _ANYWHERE = 0.2, 0.25  # parts of the patches
+_LEAN = 0.15  # of the wide voxels' axes against the patient's [rad], standard deviation
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,7 @@ class Stream:
     edge: int = 64
     first_seed: int = 100_000
     scenes: int = 5000
-    patches: int = 12
+    patches: int = 16
     again: int = 6
     store: int = 300
 
@@ -55,17 +64,16 @@ class _Kept:
 
     hu: npt.NDArray[np.int16]
     shares: npt.NDArray[np.uint8]
+    affine: Array
+    wide: Wide
 
     @classmethod
-    def of(cls, exact: Exact) -> _Kept:
-        return cls(
-            np.rint(np.clip(exact.hu, -1024, 32_000)).astype(np.int16),
-            np.rint(255.0 * exact.shares).astype(np.uint8),
-        )
+    def of(cls, exact: Exact, wide: Wide) -> _Kept:
+        return cls(_whole(exact.hu), _bytes(exact.shares), exact.affine, wide)
 
 
 class Patches(IterableDataset[Sample]):
-    """Samples without end: input ``(1, n, n, n)`` and shares ``(outputs, n, n, n)``."""
+    """Samples without end."""
 
     def __init__(self, design: Design, stream: Stream, seed: int = 0) -> None:
         self._design, self._stream, self._seed = design, stream, seed
@@ -77,8 +85,9 @@ class Patches(IterableDataset[Sample]):
         store: list[_Kept] = []
         while True:
             scene = draw_scene(self._stream.first_seed + int(rng.integers(self._stream.scenes)))
+            wide = self._wide(scene, rng)
             for _ in range(self._stream.patches):
-                new = _Kept.of(compose(scene, self._cube(scene, rng)))
+                new = _Kept.of(compose(scene, self._cube(scene, rng)), wide)
                 if len(store) < self._stream.store:
                     store.append(new)
                 else:
@@ -95,6 +104,15 @@ class Patches(IterableDataset[Sample]):
         affine[:3, 3] = middle - affine[:3, :3] @ np.full(3, (edge - 1) / 2)
         return Volume(np.empty((edge,) * 3, np.bool_), affine)
 
+    def _wide(self, scene: Scene, rng: np.random.Generator) -> Wide:
+        """The heart, leaning a little, larger or smaller, somewhere about the middle."""
+        n, h = self._design.wide_edge, self._design.wide_mm * rng.uniform(0.87, 1.15, 3)
+        affine = np.eye(4)
+        affine[:3, :3] = Rotation.from_rotvec(rng.normal(0, _LEAN, 3)).as_matrix() * h
+        affine[:3, 3] = rng.uniform(-20, 20, 3) - affine[:3, :3] @ np.full(3, (n - 1) / 2)
+        hu, shares = compose_wide(scene, Volume(np.empty((n,) * 3, np.bool_), affine))
+        return Wide(_whole(hu), _bytes(shares), affine)
+
     def _sample(self, kept: _Kept, rng: np.random.Generator) -> Sample:
         spacing = np.full(3, self._design.voxel_mm)
         still, shares = kept.hu.astype(np.float32), kept.shares.astype(np.float32) / 255.0
@@ -104,7 +122,45 @@ class Patches(IterableDataset[Sample]):
             still, shares = stepped(still, shares, spacing, rng)
         hu = scanned(still, spacing, Scanner.draw(rng), rng)
         inner = (slice(_MARGIN, -_MARGIN),) * 3
-        return turned(self._design, hu[inner], shares[:, *inner], rng)
+        affine = kept.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ np.full(3, float(_MARGIN))
+        wide = _cut(kept.wide, affine, self._stream.edge, rng)
+        patch = hu[inner], shares[:, *inner], affine
+        return sample_of(self._design, patch, wide, Turn.draw(rng), rng)
+
+
+def _whole(hu: Singles) -> npt.NDArray[np.int16]:
+    return np.rint(np.clip(hu, -1024, 32_000)).astype(np.int16)
+
+
+def _bytes(shares: Singles) -> npt.NDArray[np.uint8]:
+    return np.rint(255.0 * shares).astype(np.uint8)
+
+
+def _cut(wide: Wide, affine: Array, edge: int, rng: np.random.Generator) -> Wide:
+    """What a scan with a smaller field of view shows: a box, or a cylinder along z, with the patch in it.
+
+    Beyond it there is nothing (-1024 HU), and nothing is asked.
+    """
+    if rng.uniform() < _WHOLE:
+        return wide
+    to_wide = np.linalg.inv(wide.affine) @ affine
+    corners = np.indices((2, 2, 2)).reshape(3, -1).T * (edge - 1.0)
+    corners = corners @ to_wide[:3, :3].T + to_wide[:3, 3]
+    h = np.linalg.norm(wide.affine[:3, :3], axis=0)
+    low = corners.min(axis=0) - rng.uniform(0, 50, 3) / h
+    high = corners.max(axis=0) + rng.uniform(0, 50, 3) / h
+    axes = np.ogrid[tuple(slice(0, n) for n in wide.hu.shape)]
+    inside = np.ones(wide.hu.shape, np.bool_)
+    round_ = rng.uniform() < 0.5
+    for axis, at in enumerate(axes):
+        if not round_ or axis == 2:
+            inside &= (at >= low[axis]) & (at <= high[axis])
+    if round_:
+        middle, size = 0.5 * (low + high), 0.5 * (high - low)
+        r = np.hypot(*((axes[k] - middle[k]) * h[k] for k in range(2)))
+        inside &= r <= max(np.hypot(size[0] * h[0], size[1] * h[1]), 40.0)
+    return Wide(np.where(inside, wide.hu, -1024).astype(np.int16), wide.shares, wide.affine, inside)
 
 
 def moved(hu: Singles, way: Array, rng: np.random.Generator) -> Singles:
@@ -130,33 +186,17 @@ def stepped(
     return hu, shares
 
 
-def turned(
-    design: Design,
-    hu: npt.NDArray[np.float32],
-    shares: npt.NDArray[np.float32],
-    rng: np.random.Generator,
-) -> Sample:
-    """A sample with its axes exchanged and mirrored at random, and its attenuations shifted and scaled a little."""
-    flips = tuple(k for k in range(3) if rng.uniform() < 0.5)
-    turn = rng.permutation(3)
-    x = np.flip(hu.transpose(turn), flips)
-    y = np.flip(shares.transpose(0, *(turn + 1)), tuple(k + 1 for k in flips))
-    shift, scale = rng.normal(0, 15), rng.normal(1, 0.03)
-    image = torch.from_numpy(np.ascontiguousarray(x)) * float(scale) + float(shift)
-    return design.scaled(image)[None], torch.from_numpy(np.ascontiguousarray(y))
-
-
 def _place(scene: Scene, rng: np.random.Generator) -> Array:
     """Middle of a patch: near a coronary, near an ostium, or anywhere in the heart."""
     kind = rng.uniform()
-    if kind > 0.75:
+    if kind < _ANYWHERE:
         return np.asarray(rng.uniform(-60, 60, 3))
     vessel = scene.vessels[int(rng.integers(len(scene.vessels)))].lumen
     paths = vessel.paths
     lengths = np.array([path.end - path.start for path in paths])
     path = paths[int(rng.choice(len(paths), p=lengths / lengths.sum()))]
     s = float(rng.uniform(path.start, path.end))
-    if kind > 0.65:
+    if kind < _ANYWHERE + _OSTIA:
         path = paths[0]
-        s = path.start
+        s = path.start + float(rng.uniform(0, 12))
     return np.asarray(path.at(s)[0] + rng.normal(0, 5.0, 3))

@@ -1,9 +1,10 @@
-"""Inference: a CT to probabilities on cubes, window by window."""
+"""Inference: a CT to probabilities on cubes, window by window; the wide network first."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ import torch
 from scipy.ndimage import affine_transform, gaussian_filter
 
 from pipeline.imaging import Volume
-from pipeline.segmentation.network import Model, half_precision
+from pipeline.segmentation.network import Model, carried, half_precision
 
 log = logging.getLogger("ffr3d")
 _WINDOW = 96  # voxels along an edge
 _OVERLAP = 0.25
+_WIDE_OVERLAP = 0.5
+_SLAB = 32  # voxels that the wide network's words are brought onto at a time
 _DARK_HU = 120.0  # windows with hardly anything brighter hold no vessel
 _BRIGHT_SHARE = 0.002
 
@@ -80,15 +83,49 @@ def predict(model: Model, ct: Volume, device: str | None = None) -> Probabilitie
     cubes = on_cubes(ct, model.design.voxel_mm)
     network = model.network.to(where).eval()
     count = _windows(cubes.array.shape)
-    run = _Windows(network, model, count)
-    image = torch.from_numpy(cubes.array)[None, None]
+    run = _Windows(network.fine, model, count)
     with torch.inference_mode(), half_precision(where), _memory_kept():
+        told = wide_view(model, ct, cubes, where)
+        image = torch.cat([torch.from_numpy(cubes.array)[None, None], told], dim=1)
         found = sliding_window_inference(
             image, (_WINDOW,) * 3, 1, run, _OVERLAP, "gaussian", sw_device=where, device="cpu"
         )
-    assert isinstance(found, torch.Tensor)
-    values = torch.sigmoid(found[0].float()).half().numpy()
+        assert isinstance(found, torch.Tensor)
+        logits = found[0].float()
+        logits[0] -= math.log(model.design.wall / (1.0 - model.design.wall))
+        values = torch.sigmoid(logits).half().numpy()
     return Probabilities(values, model.design.outputs, cubes.affine, cubes.array)
+
+
+def wide_view(model: Model, ct: Volume, cubes: Volume, where: torch.device) -> torch.Tensor:
+    """What the wide network says, on the fine network's cubes, ``(1, wide outputs, nx, ny, nz)``."""
+    from monai.inferers.utils import sliding_window_inference
+
+    design = model.design
+    wide = on_cubes(ct, design.wide_mm)
+    image = design.scaled(torch.from_numpy(wide.array))[None, None]
+    edge = (design.wide_edge,) * 3
+    seen = sliding_window_inference(
+        image,
+        edge,
+        1,
+        model.network.wide,
+        _WIDE_OVERLAP,
+        "gaussian",
+        cval=float(design.scaled(torch.tensor(-1024.0))),
+        sw_device=where,
+        device="cpu",
+    )
+    assert isinstance(seen, torch.Tensor)
+    values = torch.sigmoid(seen.float())
+    place = torch.from_numpy(np.linalg.inv(wide.affine) @ cubes.affine)[None, :3].float()
+    nx, ny, nz = cubes.array.shape
+    slabs = []
+    for first in range(0, nx, _SLAB):
+        moved = place.clone()
+        moved[..., 3] += first * place[..., 0]
+        slabs.append(carried(values, moved, (min(_SLAB, nx - first), ny, nz)))
+    return torch.cat(slabs, dim=2)
 
 
 @contextmanager
@@ -117,18 +154,19 @@ def _windows(shape: tuple[int, ...]) -> int:
 
 
 class _Windows:
-    """The network on a window of Hounsfield units, told as it goes; dark windows are passed over."""
+    """The fine network on a window of Hounsfield units and the wide one's words; dark windows are passed over."""
 
     def __init__(
         self, network: Callable[[torch.Tensor], torch.Tensor], model: Model, of: int
     ) -> None:
         self._network, self._design, self._of, self._done = network, model.design, of, 0
 
-    def __call__(self, hu: torch.Tensor) -> torch.Tensor:
+    def __call__(self, window: torch.Tensor) -> torch.Tensor:
         """Logits of one window."""
         self._done += 1
         if self._done % max(self._of // 10, 1) == 0:
             log.info("segment  window %d of %d", self._done, self._of)
+        hu, told = window[:, :1], window[:, 1:]
         if float((hu > _DARK_HU).float().mean()) < _BRIGHT_SHARE:
             return hu.new_full((1, len(self._design.outputs), *hu.shape[2:]), -12.0)
-        return self._network(self._design.scaled(hu)).float()
+        return self._network(torch.cat([self._design.scaled(hu), told], dim=1)).float()

@@ -18,9 +18,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, IterableDataset
 
 from pipeline.segmentation.dataset import FilePatches, Mixed, prepare, read_dataset
-from pipeline.segmentation.losses import segmentation_loss
-from pipeline.segmentation.network import Design, Model, build, half_precision, save
-from pipeline.segmentation.patches import Patches, Sample, Stream
+from pipeline.segmentation.losses import segmentation_loss, wide_loss
+from pipeline.segmentation.network import Cascade, Design, Model, build, half_precision, save
+from pipeline.segmentation.patches import Patches, Stream
+from pipeline.segmentation.sample import Sample
 
 log = logging.getLogger("ffr3d")
 
@@ -35,6 +36,7 @@ class Training:
         batch: Patches a step.
         rate: Largest learning rate (AdamW; `_rate` has its course).
         workers: Processes that make patches.
+        keep_wide: The wide network stays as it was begun with: half the time of a step.
         seed: Of weights and patches.
         save_every: Steps between checkpoints.
     """
@@ -44,6 +46,7 @@ class Training:
     batch: int = 2
     rate: float = 2e-3
     workers: int = 1
+    keep_wide: bool = False
     seed: int = 0
     save_every: int = 100
 
@@ -100,6 +103,7 @@ def train(
     network = build(design).to(device)
     if begin is not None:
         network.load_state_dict(begin.network.state_dict())
+    network.wide.requires_grad_(not how.keep_wide)
     mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.995))
     optimiser = torch.optim.AdamW(network.parameters(), lr=how.rate, weight_decay=1e-4)
     state = {"network": network, "mean": mean, "optimiser": optimiser}
@@ -108,7 +112,9 @@ def train(
     on_gpu = device.type == "cuda"
     loader = DataLoader(patches, how.batch, num_workers=how.workers, pin_memory=on_gpu)
     loss_of, began, recent = segmentation_loss(), time.monotonic() - before, list[torch.Tensor]()
-    model = Model(mean.module, design, _card(data, how, begin))
+    averaged = mean.module
+    assert isinstance(averaged, Cascade)
+    model = Model(averaged, design, _card(data, how, begin))
     end = math.inf if how.hours is None else how.hours * 3600.0
 
     def keep(step: int, seconds: float) -> None:
@@ -118,15 +124,17 @@ def train(
         model.card["done"] = {"steps": step, "seconds": round(seconds)}
         save(model, folder / "model.safetensors")
 
-    for step, (image, share) in enumerate(loader, start=first + 1):
+    for step, drawn in enumerate(loader, start=first + 1):
         seconds = time.monotonic() - began
         if step > how.steps or seconds > end:
             break
         for group in optimiser.param_groups:
             group["lr"] = how.rate * _rate(max(step / how.steps, seconds / end))
+        sample = Sample(*(part.to(device, non_blocking=True) for part in drawn))
         with half_precision(device):
-            logits = network(image.to(device, non_blocking=True))
-        loss = loss_of(logits, share.to(device, non_blocking=True))
+            logits, seen = network(sample.image, sample.wide, sample.place)
+        wide = 0.0 if how.keep_wide else wide_loss(seen, sample.wide_shares)
+        loss = loss_of(logits, sample.shares) + wide
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -137,7 +145,7 @@ def train(
             keep(step, seconds)
     if recent:
         keep(step - 1, seconds)
-    return replace(model, network=mean.module.eval().cpu())
+    return replace(model, network=averaged.eval().cpu())
 
 
 def _rate(done: float) -> float:

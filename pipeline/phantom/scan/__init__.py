@@ -6,17 +6,29 @@ any voxels: a whole scan, or one patch after another for training.
 
 from __future__ import annotations
 
-from pipeline.phantom.scan.render import TISSUES, Exact, Scan, compose, render, scan_tree, to_ct
+from pipeline.phantom.scan.render import (
+    TISSUES,
+    WIDE,
+    Exact,
+    Scan,
+    compose,
+    compose_wide,
+    render,
+    scan_tree,
+    to_ct,
+)
 from pipeline.phantom.scan.scanner import Scanner, scanned
 from pipeline.phantom.scan.scene import Scene, draw_scene, scene_around, scene_of
 
 __all__ = [
     "TISSUES",
+    "WIDE",
     "Exact",
     "Scan",
     "Scanner",
     "Scene",
     "compose",
+    "compose_wide",
     "draw_scene",
     "render",
     "scan_tree",

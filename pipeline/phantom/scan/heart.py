@@ -89,9 +89,13 @@ def heart_tissues(
             "fat", cavities.pericardium, float(rng.uniform(-115, -75)), Waves.draw(rng, 6.0, 9.0)
         ),
         Tissue("muscle", cavities.muscle, float(rng.uniform(75, 135)), muscle),
-        Tissue("right ventricle", cavities.right, contrast.right, blood),
+        Tissue("right ventricle", cavities.right, contrast.right, blood, "right heart"),
         Tissue(
-            "left ventricle", cavities.left, contrast.artery * float(rng.uniform(0.9, 1.05)), blood
+            "left ventricle",
+            cavities.left,
+            contrast.artery * float(rng.uniform(0.9, 1.05)),
+            blood,
+            "left heart",
         ),
     ]
     for name, shape in _atria(heart, clear, rng).items():
@@ -100,12 +104,18 @@ def heart_tissues(
         wall = grown(shape, float(rng.uniform(1.0, 2.0)))
         tissues += [
             Tissue(f"wall of the {name}", wall, 90.0, muscle),
-            Tissue(name, shape, mean, blood),
+            Tissue(name, shape, mean, blood, "right heart" if right else "left heart"),
         ]
     trunk = without(_pulmonary_trunk(heart, up, rng), clear)
     tissues += [
         Tissue("wall of the pulmonary trunk", without(grown(trunk, 1.2), clear), 60.0),
-        Tissue("pulmonary trunk", trunk, contrast.right * float(rng.uniform(0.85, 1.0)), blood),
+        Tissue(
+            "pulmonary trunk",
+            trunk,
+            contrast.right * float(rng.uniform(0.85, 1.0)),
+            blood,
+            "right heart",
+        ),
         Tissue("wall of the aorta", without(grown(cavities.aorta, 1.5), cavities.left), 60.0),
         Tissue("aorta", cavities.aorta, contrast.artery, blood),
     ]

@@ -15,12 +15,13 @@ ALL = (slice(None), slice(None), slice(None))
 
 
 class Lattice:
-    """Coarse points that cover a grid, and the interpolation from them to its voxels."""
+    """Coarse points that cover a grid (its own if that is coarser), and the interpolation from them to its voxels."""
 
     def __init__(self, affine: Array, size: tuple[int, ...]) -> None:
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         self._counts = [
-            max(2, int(np.ceil(n * h / LATTICE_MM)) + 1) for n, h in zip(size, spacing, strict=True)
+            min(n, max(2, int(np.ceil(n * h / LATTICE_MM)) + 1))
+            for n, h in zip(size, spacing, strict=True)
         ]
         self._knots = [np.linspace(0, n - 1, c) for n, c in zip(size, self._counts, strict=True)]
         index = np.stack(np.meshgrid(*self._knots, indexing="ij"), axis=-1).reshape(-1, 3)

@@ -20,16 +20,18 @@ from pipeline.phantom.scan.plaque import Diseased
 from pipeline.phantom.scan.scanner import Scanner, scanned
 from pipeline.phantom.scan.scene import Scene, hose_of
 from pipeline.phantom.scan.stent import Stent
-from pipeline.phantom.scan.tissue import Contrast
+from pipeline.phantom.scan.tissue import CHAMBERS, Contrast
 from pipeline.phantom.tree import Tree
 
 _FINEST_MM = 0.45  # wider voxels are made of several
 _TRUNK_MM = 25.0  # from the ostium to where side branches begin, about
 _STENT_MM = 0.4  # a stent's label is so thick: one voxel; its struts are a third of that
 _BAND_MM = 2.0  # arteries are evaluated so far from their walls
+_TEXTURED_MM = 6.0  # a tissue's texture is evaluated so far from it
 
 
 TISSUES = ("lumen", "aorta", "calcium", "wall", "stent")
+WIDE = ("aorta", *CHAMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,24 @@ def compose(scene: Scene, grid: Volume) -> Exact:
     found["aorta"] = np.minimum(aorta, np.maximum(1 - others, 0)).astype(np.float32)
     shares = np.stack([_mean(found[tissue], factor) for tissue in TISSUES])
     return Exact(_mean(hu, factor), _mean(distance, factor), shares, grid.affine)
+
+
+def compose_wide(scene: Scene, grid: Volume) -> tuple[Field, Field]:
+    """Put a scene on voxels of some millimetres, to tell great vessels and chambers by.
+
+    Args:
+        scene: What.
+        grid: Whose voxels.
+
+    Returns:
+        Attenuation [HU], ``(nx, ny, nz)``; part of each voxel that is aorta, left heart, right heart (`WIDE`),
+        ``(3, nx, ny, nz)``.
+    """
+    size = grid.array.shape
+    chambers = {name: np.zeros(size, np.float32) for name in CHAMBERS}
+    hu, aorta = _background(scene, grid.affine, size, chambers)
+    _arteries(scene, grid.affine, size, hu)
+    return hu, np.stack([aorta, *chambers.values()])
 
 
 def render(scene: Scene, grid: Volume, scanner: Scanner, rng: np.random.Generator) -> Scan:
@@ -145,8 +165,10 @@ def _share(
     return np.asarray(np.clip(0.5 - bent / voxel_mm, 0.0, 1.0), dtype=np.float32)
 
 
-def _background(scene: Scene, affine: Array, size: tuple[int, ...]) -> tuple[Field, Field]:
-    """Attenuation of everything but the coronaries, and the aorta's share."""
+def _background(
+    scene: Scene, affine: Array, size: tuple[int, ...], chambers: dict[str, Field] | None = None
+) -> tuple[Field, Field]:
+    """Attenuation of everything but the coronaries, and the aorta's share; those of chambers are painted as well."""
     lattice = Lattice(affine, size)
     points = scene.to_heart(lattice.points)
     voxel = float(np.linalg.norm(affine[:3, :3], axis=0).mean())
@@ -157,10 +179,15 @@ def _background(scene: Scene, affine: Array, size: tuple[int, ...]) -> tuple[Fie
         if box is None:
             continue
         share = _share(lattice.spread(coarse, box), voxel)
+        for name, chamber in (chambers or {}).items():
+            chamber[box] += share * (np.float32(tissue.chamber == name) - chamber[box])
         part = hu[box]
         value = np.float32(tissue.hu) - part
         if tissue.texture is not None:
-            value += lattice.spread(tissue.texture(points), box)
+            close = coarse < voxel + _TEXTURED_MM
+            texture = np.zeros(len(points))
+            texture[close] = tissue.texture(points[close])
+            value += lattice.spread(texture, box)
         part += share * value
     aorta = np.zeros(size, np.float32)
     coarse = scene.aorta(points)

@@ -8,6 +8,8 @@ import numpy as np
 
 from pipeline.phantom.scan.shapes import Shape, Waves
 
+CHAMBERS = ("left heart", "right heart")
+
 
 @dataclass(frozen=True, slots=True)
 class Tissue:
@@ -18,12 +20,14 @@ class Tissue:
         shape: Signed distance in the heart's frame [mm].
         hu: Mean attenuation [HU].
         texture: What comes on top [HU], a field in the heart's frame; None for none.
+        chamber: Left or right heart, if it is blood of theirs (`CHAMBERS`).
     """
 
     name: str
     shape: Shape
     hu: float
     texture: Waves | None = None
+    chamber: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from meshing.errors import InputError
+from meshing.errors import ComputationError, InputError
+from pipeline.anatomy import recut
 from pipeline.anatomy.capping import triangulate_loop
 from pipeline.anatomy.clip import cut_off
 from pipeline.anatomy.flat import flat_caps, without_wall
@@ -120,6 +121,29 @@ def test_oblique_open_end_is_cut_again_but_a_given_cap_is_kept(case, shapes):
     assert cut.outlets[0].area_mm2 == pytest.approx(np.pi * 1.5**2, rel=0.02)
     assert cut.outlets[0].normal[2] > np.cos(np.radians(5))
     assert any("cut perpendicular" in note for note in cut.notes)
+
+
+def test_a_cut_that_fails_is_tried_deeper(case, shapes, monkeypatch):
+    """Rough ends of label maps are in several loops at one place and in one a little further in."""
+    surface = shapes.tube(shapes.straight(24), np.full(97, 1.5))
+    last = np.isclose(surface.points[:, 2], 24)
+    surface.points[last, 2] += 1.0 * surface.points[last, 0]
+    places = []
+
+    def rough(surface, seed, origin, normal, patch):
+        places.append(origin[2])
+        if len(places) < 3:
+            raise ComputationError("the cut gives 4 loops, not one")
+        return cut_off(surface, seed, origin, normal, patch)
+
+    monkeypatch.setattr(recut, "cut_off", rough)
+    anatomy, _ = case.put(bare(surface)).run(inlet=(0, 0, 0))
+    assert places == sorted(places, reverse=True)
+    assert anatomy.outlets[0].centre_mm[2] == pytest.approx(places[2], abs=0.2)
+    monkeypatch.setattr(recut, "_DEEPER", (0.0,))
+    places.clear()
+    with pytest.raises(ComputationError, match="4 loops"):
+        case.run(inlet=(0, 0, 0))
 
 
 def test_mixed_ends(case, shapes):

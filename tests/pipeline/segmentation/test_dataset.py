@@ -13,10 +13,10 @@ import torch
 from meshing.errors import InputError
 from pipeline.imaging import Volume, write_nifti
 from pipeline.segmentation.dataset import FilePatches, prepare, read_dataset
-from pipeline.segmentation.network import Design, load
+from pipeline.segmentation.network import Design, carried, load
 
 FFR3D = Path(sys.executable).parent / "ffr3d"
-DESIGN = Design(filters=(4, 8, 8))
+DESIGN = Design(filters=(4, 8, 8), wide_edge=32, wide_filters=(4, 8, 8))
 SPACING = np.diag([0.5, 0.4, 0.8, 1.0])
 
 
@@ -63,17 +63,25 @@ def test_prepared_on_the_networks_cubes(tmp_path):
 
 
 def test_patches_of_files(tmp_path):
-    dataset = read_dataset(_dataset(tmp_path / "data", {"lumen": 3}))
+    dataset = read_dataset(_dataset(tmp_path / "data", {"lumen": 3, "aorta": 7}))
     cases = prepare(dataset, DESIGN, tmp_path / "prepared")
     drawn = []
     for _, sample in zip(range(30), FilePatches(cases, DESIGN, 32), strict=False):
         drawn.append(sample)
-    for image, share in drawn:
+    for image, share, wide, asked, place in drawn:
+        assert wide.shape == (1, 32, 32, 32)
+        assert torch.isfinite(asked[0]).all()  # the aorta
+        assert torch.isnan(asked[1:]).all()
+        told = carried(asked[None, :1], place[None], (32, 32, 32))[0, 0]
+        if 0.1 < share[1].mean() < 0.9:
+            both = torch.stack([told.flatten(), share[1].flatten()])
+            assert torch.corrcoef(both)[0, 1] > 0.85
         assert image.shape == (1, 32, 32, 32)
-        assert torch.isnan(share[1:]).all()
+        assert torch.isnan(share[2:]).all()
         assert 0 <= share[0].min() <= share[0].max() <= 1
-    assert sum(float(share[0].max()) > 0.9 for _, share in drawn) > 18
-    inside = torch.cat([image[0][share[0] > 0.99] for image, share in drawn])
+    assert sum(float(one.shares[0].max()) > 0.9 for one in drawn) > 18
+    assert sum(float(one.shares[1].mean()) > 0.1 for one in drawn) > 0
+    inside = torch.cat([one.image[0][one.shares[0] > 0.99] for one in drawn])
     assert inside.median() == pytest.approx((400 - 300) / 500, abs=0.1)
 
 

@@ -74,7 +74,7 @@ def test_ends_go_to_the_vessel_they_lie_on(flows, heart, kept):
     assert flows.match_ends(heart, kept, ends) == {"outlet_1": "LAD", "outlet_3": "LCx"}
 
 
-def lesion(first, second, stenosis, diameter=3.0):
+def lesion(first, second, stenosis, diameter=3.0, drawn=True):
     difference = None if second is None else second - first
     return {
         "first": first,
@@ -82,7 +82,16 @@ def lesion(first, second, stenosis, diameter=3.0):
         "difference": difference,
         "first_stenosis": stenosis,
         "reference_diameter_mm": diameter,
+        "drawn": drawn,
     }
+
+
+def test_lesions_that_were_drawn(flows, heart):
+    for side, lesions in heart.lesions.items():
+        for one in lesions:
+            assert flows.narrowed(heart, side, np.array(one.middle))
+    ostium = heart.arteries["left"][0].points[0]
+    assert not flows.narrowed(heart, "left", ostium)
 
 
 def test_summary(flows):
@@ -92,6 +101,7 @@ def test_summary(flows):
         lesion(0.60, 0.50, 0.8),
         lesion(0.70, None, 0.75),
         lesion(0.50, 0.90, 0.8, diameter=1.8),
+        lesion(0.50, 0.90, 0.8, drawn=False),
     ]
     told = flows.summary(
         [
@@ -124,3 +134,25 @@ def test_phantoms_are_judged_alike(flows):
         wide = kept.walks[0].points[40:-8]
         index = np.rint(shares.to_index(wide)).astype(int)
         assert (shares.array[tuple(index.T)] > 0.5).mean() > 0.95
+
+
+def test_no_artery_runs_in_a_chambers_blood(heart):
+    """Just outside the vessels' walls is fat or muscle; without the room they are given, a chamber in places."""
+    scans = importlib.import_module("scans")
+    rng = np.random.default_rng(0)
+    walks = [walk for walks in heart.arteries.values() for walk in walks]
+    middles = np.concatenate([walk.middle for walk in walks])
+    points = middles.repeat(6, axis=0) + rng.normal(0, 2.0, (6 * len(middles), 3))
+    off = scans._outer(points, heart)
+    points = points[(off > 0.2) & (off < 0.7) & (heart.aorta_distance(points) > 3)]
+    assert len(points) > 1000
+    parts: dict[str, list[float]] = {"left": [], "none": []}
+    for seed in range(4):
+        protocol = scans.Protocol.draw(np.random.default_rng(seed))
+        off = scans._outer(points, heart)
+        for name, room in (("left", off - 1.0), ("none", np.full(len(points), 4.0))):
+            hu = np.full(len(points), -80, np.float32)
+            about, draw = (room.astype(np.float32), 0.4), np.random.default_rng(seed)
+            scans._paint_heart(hu, points.astype(np.float32), heart, protocol, about, draw)
+            parts[name].append(float((hu > 0.5 * protocol.blood_hu).mean()))
+    assert max(parts["left"]) < 0.005 < 0.015 < max(parts["none"]), parts

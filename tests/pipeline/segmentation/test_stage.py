@@ -38,7 +38,7 @@ def scan():
 @pytest.fixture
 def exact(scan, monkeypatch, tmp_path):
     """Weights that need not be any good, and a prediction that is the truth."""
-    design = Design(voxel_mm=0.6, filters=(4, 8, 8))
+    design = Design(voxel_mm=0.6, filters=(4, 8, 8), wide_filters=(4, 8, 8))
     save(Model(build(design), design, {"data": "none"}), tmp_path / "m.safetensors")
     truth = scan[1].exact
 

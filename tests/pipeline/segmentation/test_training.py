@@ -7,35 +7,65 @@ import pytest
 import torch
 
 from pipeline.segmentation.losses import segmentation_loss
-from pipeline.segmentation.network import Design, load
+from pipeline.segmentation.network import Design, carried, load
 from pipeline.segmentation.patches import Patches, Stream, moved, stepped
+from pipeline.segmentation.sample import Turn
 from pipeline.segmentation.training import Data, Training, train
 
-DESIGN = Design(filters=(4, 8, 8))
+DESIGN = Design(filters=(4, 8, 8), wide_mm=4.0, wide_edge=40, wide_filters=(4, 8, 8))
 STREAM = Stream(edge=16, patches=2, again=2, store=3)
 
 
 def test_samples_are_inputs_and_shares():
     samples = iter(Patches(DESIGN, STREAM))
     drawn = [next(samples) for _ in range(5)]
-    for image, shares in drawn:
+    for image, shares, wide, wide_shares, place in drawn:
+        assert wide.shape == (1, 40, 40, 40)
+        assert wide_shares.shape == (3, 40, 40, 40)
+        assert place.shape == (3, 4)
         assert image.shape == (1, 16, 16, 16)
         assert shares.shape == (5, 16, 16, 16)
         assert image.abs().max() <= 2.0
         assert shares.min() >= 0
         assert shares.sum(dim=0).max() <= 1 + 1e-5  # no voxel holds more than itself
-    assert any(shares[0].max() > 0.9 for _, shares in drawn)
+    assert any(one.shares[0].max() > 0.9 for one in drawn)
     again = next(iter(Patches(DESIGN, STREAM)))
-    assert torch.equal(drawn[0][0], again[0])
+    assert torch.equal(drawn[0].image, again.image)
+
+
+def test_the_wide_image_has_the_aorta_where_the_patch_has_it():
+    """However the patch is turned and mirrored, and the wide image leans; what it does not show is not asked."""
+    seen, samples = 0, iter(Patches(DESIGN, replace(STREAM, edge=48, patches=4)))
+    while seen < 2:
+        one = next(samples)
+        asked = torch.isfinite(one.wide_shares)
+        assert asked.all() or (one.wide[0][~asked[0]] == -2.0).all()
+        there = torch.nan_to_num(one.wide_shares)[None]
+        told, exact = carried(there, one.place[None], (48, 48, 48))[0, 0], one.shares[1]
+        if 0.1 < exact.mean() < 0.9:
+            seen += 1
+            assert torch.corrcoef(torch.stack([told.flatten(), exact.flatten()]))[0, 1] > 0.85
+
+
+def test_turns():
+    """A turned patch holds at every voxel what the matrix says."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(2, 4, 5, 6))
+    for _ in range(10):
+        turn = Turn.draw(rng)
+        turned, matrix = turn.of(values), turn.matrix((4, 5, 6))
+        new = np.argwhere(np.ones(turned.shape[1:], bool))
+        old = np.rint(new @ matrix[:3, :3].T + matrix[:3, 3]).astype(int)
+        assert np.array_equal(turned[:, *new.T], values[:, *old.T])
 
 
 def test_blood_is_bright_where_the_shares_say():
     samples = iter(Patches(DESIGN, replace(STREAM, edge=32)))
     inside, outside = [], []
     for _ in range(14):
-        image, shares = next(samples)
-        inside.append(image[0][shares[0] > 0.99])
-        outside.append(image[0][shares.sum(dim=0) < 0.01])
+        one = next(samples)
+        inside.append(one.image[0][one.shares[0] > 0.99])
+        outside.append(one.image[0][one.shares.sum(dim=0) < 0.01])
     assert torch.cat(inside).median() > 0.5 + torch.cat(outside).median()
 
 
@@ -102,3 +132,14 @@ def test_a_killed_training_goes_on(tmp_path, first):
     assert read.card["data"] == ["synthetic CT of ffr3d (pipeline.phantom.scan)"]
     weights = zip(model.network.parameters(), read.network.parameters(), strict=True)
     assert all(torch.allclose(a, b, atol=2e-3) for a, b in weights)
+
+
+def test_the_wide_network_can_be_kept(tmp_path):
+    how = Training(steps=2, batch=1, workers=0)
+    first = train(tmp_path / "first", DESIGN, Data(STREAM), how)
+    on = train(tmp_path / "on", DESIGN, Data(STREAM), replace(how, keep_wide=True), first)
+    before, after = first.network.state_dict(), on.network.state_dict()
+    same = {name.split(".")[0] for name in before if torch.equal(before[name], after[name])}
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert same >= {"wide"}
+    assert changed == {"fine"}
