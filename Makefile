@@ -9,8 +9,11 @@ help: ## list the targets
 setup: ## the environment in .venv
 	@./setup.sh
 
-demo: setup ## the main job on a bundled case: a phantom tree to its FFR report
-	.venv/bin/ffr3d run configs/demo.yaml --output runs/demo
+demo: setup ## the main job on a bundled CT: coronaries to the FFR report; then the tree that is in it, and both FFR side by side
+	.venv/bin/ffr3d run configs/demo_ct.yaml --preview --output runs/demo
+	.venv/bin/ffr3d run configs/demo.yaml --preview --output runs/demo-truth
+	.venv/bin/ffr3d compare runs/demo runs/demo-truth
+	@echo "Report: runs/demo/report.html"
 
 test: setup ## every test but the long verification
 	$(PY) -m pytest -m "not verify"

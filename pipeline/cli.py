@@ -253,8 +253,9 @@ def compare(
     if output is not None:
         output.write_text(json.dumps(told, indent=2))
     for title, rows in (("Vessel ends", told["vessels"]), ("Lesions, distal", told["lesions"])):
-        table = Table("", "first", "second", "difference", "at [mm]" if title == "Vessel ends" else
-                      "stenosis", title=title, title_justify="left")  # fmt: skip
+        names = [folder.resolve().name for folder in (first, second)]
+        table = Table("", *names, "difference", "at [mm]" if title == "Vessel ends" else "stenosis",
+                      title=title, title_justify="left")  # fmt: skip
         for row in rows:
             table.add_row(*_compared(row))
         if rows:

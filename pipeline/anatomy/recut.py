@@ -22,6 +22,9 @@ _HINT_CLIP = 0.1  # the same where the user says where to cut
 _FULL = 0.9  # area at a cut over the area further in
 _BENT = 1.5  # radii: nearer to a tip the centreline bends towards it
 _CAP = 0.8  # a flat patch smaller than this part of the section is the middle of a rounded end
+_BUMP = 1.7  # radii from a centreline: what stands out less from a vessel's wall is no branch
+_STUB = 3.5  # the same where no cut can be made
+_NONE = -1  # patch of an end that is gone
 _DEEPER = (0.0, 0.1, 0.2, 0.4, 0.6)  # diameters further in that a cut is tried
 
 
@@ -60,6 +63,8 @@ def recut(
 ) -> tuple[Surface, list[FoundEnd], list[str]]:
     """Cut every end that needs it; return the surface, the ends (all flat now), and notes.
 
+    A bump on a wall that was taken for an end, or one that went with another one's cut, has no patch: see `left`.
+
     Args:
         surface: Closed surface.
         ends: Ends as found.
@@ -81,15 +86,73 @@ def recut(
     result: list[FoundEnd] = []
     for end, own in zip(ends, lines, strict=True):
         line = backwards if own is None else own
-        if end.patch == 0:
+        others = [one for one in lines if one is not None and one is not own]
+        if end.patch == 0 and (_gone(surface, end.place) or _bump(end, others, _BUMP)):
+            flat = replace(end, patch=_NONE)
+        elif end.patch == 0:
             line = _follow(slicer, line, end.place)
-            surface, flat = _cut_tip(surface, slicer, end, line, clip_diameters)
-            notes.append(f"rounded end cut at {np.round(flat.place, 1).tolist()} mm")
+            tips = [other.place for other in ends if other.patch == 0 and other is not end]
+            try:
+                surface, flat = _cut_tip(surface, slicer, (end, tips), line, clip_diameters)
+            except ComputationError:
+                if not _bump(end, others, _STUB):
+                    raise
+                flat = replace(end, patch=_NONE)
+            else:
+                notes.append(f"rounded end cut at {np.round(flat.place, 1).tolist()} mm")
         else:
             surface, flat, note = _straighten(surface, slicer, end, line)
             notes += note
         result.append(flat)
     return surface, result, notes
+
+
+def left(
+    surface: Surface, ends: Sequence[FoundEnd], source: int | None
+) -> tuple[list[FoundEnd], int | None, list[str]]:
+    """The ends that are left after all cuts, the source's place among them, and notes.
+
+    What was given to an end that is none goes to the nearest that is left.
+    """
+    there = [k for k, end in enumerate(ends) if (surface.patch == end.patch).any()]
+    kept, notes = [ends[k] for k in there], list[str]()
+    new = {k: place for place, k in enumerate(there)}
+    for k, end in enumerate(ends):
+        if k in new:
+            continue
+        near = min(range(len(kept)), key=lambda j: float(np.linalg.norm(kept[j].place - end.place)))
+        new[k] = near
+        if kept[near].name is None:
+            kept[near] = replace(kept[near], name=end.name)
+        if kept[near].role is None:
+            kept[near] = replace(kept[near], role=end.role)
+        notes.append(f"the bump at {np.round(end.place, 1).tolist()} mm was not taken for an end")
+    return kept, None if source is None else new[source], notes
+
+
+def _bump(end: FoundEnd, lines: Sequence[Line], radii: float) -> bool:
+    """Whether a tip lies beside a vessel that goes on: within so many radii of the centreline to another end."""
+    if end.name is not None or end.role is not None or end.hint is not None:
+        return False
+    for line in lines:
+        away = np.linalg.norm(line.points - end.place, axis=1)
+        near = int(np.argmin(away - radii * line.radius))
+        reach = radii * line.radius[near]
+        if away[near] < reach < line.abscissa[-1] - line.abscissa[near]:
+            return True
+    return False
+
+
+def _gone(surface: Surface, place: Floats) -> bool:
+    """Whether a tip was cut off."""
+    away = surface.points[nearest(surface, place)] - place
+    return bool(np.linalg.norm(away) > 1e-3 * surface.edge_length)
+
+
+def _takes_more(before: Surface, after: Surface, tips: Sequence[Floats]) -> bool:
+    """Whether a cut took caps, or tips of other ends, with it."""
+    caps = np.setdiff1d(before.patch, after.patch)
+    return len(caps) > 0 or any(_gone(after, tip) and not _gone(before, tip) for tip in tips)
 
 
 def _free_patch(surface: Surface) -> int:
@@ -104,13 +167,18 @@ def _axis(line: Line, at: float, back: float, ahead: float) -> Floats:
 
 
 def _cut_tip(
-    surface: Surface, slicer: Slicer, end: FoundEnd, line: Line, clip_diameters: float
+    surface: Surface,
+    slicer: Slicer,
+    of: tuple[FoundEnd, Sequence[Floats]],
+    line: Line,
+    clip_diameters: float,
 ) -> tuple[Surface, FoundEnd]:
-    """Cut a rounded end where the vessel is as wide as it is further in.
+    """Cut a rounded end (first of ``of``; the tips of the others follow) where the vessel is as wide as further in.
 
     Raises:
-        ComputationError: No cut removes the end in one loop.
+        ComputationError: No cut removes the end in one loop, and no other one with it.
     """
+    end, tips = of
     length = float(line.abscissa[-1])
     radius = float(line.radius[-1])
     left = max(clip_diameters, _LEAST_CLIP) * 2.0 * radius
@@ -128,6 +196,9 @@ def _cut_tip(
             cut = cut_off(surface, nearest(surface, end.place), origin, normal, patch)
         except ComputationError as error:
             problem = str(error)
+            continue
+        if _takes_more(surface, cut, tips):
+            problem = "every cut takes other ends with it"
             continue
         return cut, replace(end, patch=patch, place=section(cut, patch).centre, cut=False)
     raise ComputationError(

@@ -146,6 +146,26 @@ def test_a_cut_that_fails_is_tried_deeper(case, shapes, monkeypatch):
         case.run(inlet=(0, 0, 0))
 
 
+@pytest.mark.parametrize(("height", "ends"), [(1.1, 2), (1.4, 2), (8.0, 3)])
+def test_a_bump_is_no_end_and_a_branch_is(case, shapes, height, ends):
+    """A knob or a stub on a wall, however slender, must not cost a vessel its outlet."""
+
+    def distance(p):
+        vessel = shapes.capsule(p, [0, 0, 0], [0, 0, 40], 1.6)
+        knob = shapes.capsule(p, [0, 0, 22], [1.6 + height, 0, 22], 0.5)
+        return np.minimum(vessel, knob)
+
+    surface = shapes.level_set(distance, [-2, -2, -2], [11, 2, 42], 0.2)
+    hints = [{"name": "LM", "role": "inlet", "point_mm": [0.0, 0.0, 0.0]}]
+    anatomy, _ = case.put(surface, hints=hints).run()
+    assert len(anatomy.ends) == ends
+    assert anatomy.inlet.centre_mm[2] == pytest.approx(0.0, abs=1.5)
+    assert any(end.centre_mm[2] > 37 for end in anatomy.outlets)
+    for end in anatomy.outlets:
+        if end.centre_mm[2] < 37:
+            assert end.centre_mm[0] > 6
+
+
 def test_mixed_ends(case, shapes):
     """One given cap, the other end rounded."""
 

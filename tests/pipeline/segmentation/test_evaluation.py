@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.imaging import Volume
+from pipeline.imaging import Volume, read_volume
 
 pytestmark = pytest.mark.slow
 HPC = Path(__file__).parents[3] / "hpc" / "segmentation"
@@ -156,3 +156,12 @@ def test_no_artery_runs_in_a_chambers_blood(heart):
             scans._paint_heart(hu, points.astype(np.float32), heart, protocol, about, draw)
             parts[name].append(float((hu > 0.5 * protocol.blood_hu).mean()))
     assert max(parts["left"]) < 0.005 < 0.015 < max(parts["none"]), parts
+
+
+def test_the_bundled_ct_is_what_its_script_makes(flows):
+    """To half a step of its bytes, in the right place."""
+    demo = importlib.import_module("demo_ct")
+    bundled, made = read_volume(demo.OUT), demo.scan()
+    assert demo.OUT.stat().st_size < 5e6
+    assert np.allclose(bundled.affine, made.affine, atol=1e-4)
+    assert np.abs(bundled.array - made.array).max() <= demo.STEP_HU / 2 + 0.5
