@@ -87,6 +87,7 @@ def recut(
     for end, own in zip(ends, lines, strict=True):
         line = backwards if own is None else own
         others = [one for one in lines if one is not None and one is not own]
+        others = others if own is not None else []  # every line begins at the source
         if end.patch == 0 and (_gone(surface, end.place) or _bump(end, others, _BUMP)):
             flat = replace(end, patch=_NONE)
         elif end.patch == 0:
