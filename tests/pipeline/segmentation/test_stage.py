@@ -165,4 +165,7 @@ def test_a_case_with_a_ct(tmp_path):
 
 
 def test_the_network_module_reads_on_the_cpu():
-    assert network.build(Design(filters=(4, 8, 8)))(torch.zeros(1, 1, 16, 16, 16)).shape[1] == 5
+    made = network.build(Design(filters=(4, 8, 8), wide_filters=(4, 8, 8)))
+    image = torch.zeros(1, 1, 16, 16, 16)
+    fine, wide = made(image, image, torch.eye(4)[None, :3])
+    assert (fine.shape[1], wide.shape[1]) == (5, 3)
