@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.phantom.scan import WIDE
 from pipeline.segmentation.losses import segmentation_loss
 from pipeline.segmentation.network import Design, carried, load
 from pipeline.segmentation.patches import Patches, Stream, moved, stepped
@@ -17,6 +18,7 @@ STREAM = Stream(edge=16, patches=2, again=2, store=3)
 
 
 def test_samples_are_inputs_and_shares():
+    assert Design().wide_outputs == WIDE
     samples = iter(Patches(DESIGN, STREAM))
     drawn = [next(samples) for _ in range(5)]
     for image, shares, wide, wide_shares, place in drawn:
