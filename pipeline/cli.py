@@ -168,6 +168,13 @@ def train(  # noqa: PLR0913 - typer takes one argument an option
             got=str(edge) if wrong else "neither",
             remedy="64 is a good start" if wrong else "leave --no-synthetic out",
         )
+    if keep_wide and model is None:
+        raise InputError(
+            field="--keep-wide",
+            wanted="a model whose wide network is kept",
+            got="no --begin",
+            remedy="give one with --begin, or leave --keep-wide out",
+        )
     sources = Data(Stream(edge=edge) if synthetic else None, tuple(data or ()), edge)
     how = Training(
         steps=steps,

@@ -23,7 +23,7 @@ _FULL = 0.9  # area at a cut over the area further in
 _BENT = 1.5  # radii: nearer to a tip the centreline bends towards it
 _CAP = 0.8  # a flat patch smaller than this part of the section is the middle of a rounded end
 _BUMP = 1.7  # radii from a centreline: what stands out less from a vessel's wall is no branch
-_STUB = 3.5  # the same where no cut can be made
+_STUB = 3.5  # the same where no cut can be made; tips so near to each other are of one end
 _NONE = -1  # patch of an end that is gone
 _DEEPER = (0.0, 0.1, 0.2, 0.4, 0.6)  # diameters further in that a cut is tried
 
@@ -63,7 +63,7 @@ def recut(
 ) -> tuple[Surface, list[FoundEnd], list[str]]:
     """Cut every end that needs it; return the surface, the ends (all flat now), and notes.
 
-    A bump on a wall that was taken for an end, or one that went with another one's cut, has no patch: see `left`.
+    A bump on a wall that was taken for an end, or one that went with another one's cut, has no patch: see `remaining`.
 
     Args:
         surface: Closed surface.
@@ -92,7 +92,7 @@ def recut(
             flat = replace(end, patch=_NONE)
         elif end.patch == 0:
             line = _follow(slicer, line, end.place)
-            tips = [other.place for other in ends if other.patch == 0 and other is not end]
+            tips = _elsewhere(ends, end, line)
             try:
                 surface, flat = _cut_tip(surface, slicer, (end, tips), line, clip_diameters)
             except ComputationError:
@@ -108,7 +108,7 @@ def recut(
     return surface, result, notes
 
 
-def left(
+def remaining(
     surface: Surface, ends: Sequence[FoundEnd], source: int | None
 ) -> tuple[list[FoundEnd], int | None, list[str]]:
     """The ends that are left after all cuts, the source's place among them, and notes.
@@ -142,6 +142,14 @@ def _bump(end: FoundEnd, lines: Sequence[Line], radii: float) -> bool:
         if away[near] < reach < line.abscissa[-1] - line.abscissa[near]:
             return True
     return False
+
+
+def _elsewhere(ends: Sequence[FoundEnd], end: FoundEnd, line: Line) -> list[Floats]:
+    """Tips of other ends, but for those within `_STUB` radii of the vessel: a knob beside a tip goes with it."""
+    last = line.abscissa > line.abscissa[-1] - 6.0 * line.radius[-1]
+    reach = _STUB * float(line.radius[last].max())
+    tips = [other.place for other in ends if other.patch == 0 and other is not end]
+    return [tip for tip in tips if np.linalg.norm(tip - end.place) > reach]
 
 
 def _gone(surface: Surface, place: Floats) -> bool:

@@ -27,7 +27,7 @@ from pipeline.anatomy.naming import (
     outlet_names,
     told_inlet,
 )
-from pipeline.anatomy.recut import left, nearest, prolonged, recut
+from pipeline.anatomy.recut import nearest, prolonged, recut, remaining
 from pipeline.anatomy.stenosis import find_lesions
 from pipeline.anatomy.surface import Surface, components, half_edges, merge_points, open_edges
 from pipeline.anatomy.trace import RawLine, trace
@@ -65,7 +65,7 @@ def run(lumen: Path, told: Path, options: AnatomyOptions, folder: Path) -> Anato
     source = told_inlet(ends, options.inlet)
     start = _start(surface, ends) if source is None else source
     surface, ends, notes = recut(surface, ends, start, options.end_clip_diameters)
-    ends, source, lost = left(surface, ends, source)
+    ends, source, lost = remaining(surface, ends, source)
     notes += lost
     check_count(ends, lumen)
     gaps = len(open_edges(surface.triangles))

@@ -21,9 +21,7 @@ import torch
 from meshing.errors import InputError
 
 FORMAT = "ffr3d-segmentation-2"
-_UNTOLD = (
-    0.3  # part of the training patches that are not told anything: the wide network may be wrong
-)
+_UNTOLD = 0.3  # part of the training patches that are told nothing: the wide network may be wrong
 _TWICE = "skip_layers."  # DynUNet's second names of its own layers
 
 

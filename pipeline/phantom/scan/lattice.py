@@ -20,7 +20,7 @@ class Lattice:
     def __init__(self, affine: Array, size: tuple[int, ...]) -> None:
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         self._counts = [
-            min(n, max(2, int(np.ceil(n * h / LATTICE_MM)) + 1))
+            max(2, min(n, int(np.ceil(n * h / LATTICE_MM)) + 1))
             for n, h in zip(size, spacing, strict=True)
         ]
         self._knots = [np.linspace(0, n - 1, c) for n, c in zip(size, self._counts, strict=True)]

@@ -166,6 +166,25 @@ def test_a_bump_is_no_end_and_a_branch_is(case, shapes, height, ends):
             assert end.centre_mm[0] > 6
 
 
+def test_a_knob_beside_a_tip_goes_with_it(case, shapes):
+    """One end, though two places of it stand out."""
+
+    def distance(p):
+        vessel = shapes.capsule(p, [0, 0, 0], [0, 0, 40], 1.6)
+        knobs = [
+            shapes.capsule(p, [0, 0, 39], [x, 0, z], 0.5) for x, z in ((1.2, 42.6), (-1.2, 42.2))
+        ]
+        return np.minimum.reduce([vessel, *knobs])
+
+    surface = shapes.level_set(distance, [-2.5, -2, -2], [2.5, 2, 46], 0.15)
+    assert len(tips(surface, np.empty(0, np.int64))) == 3
+    hints = [{"name": "LM", "role": "inlet", "point_mm": [0.0, 0.0, 0.0]}]
+    anatomy, _ = case.put(surface, hints=hints).run()
+    (outlet,) = anatomy.outlets
+    assert 2.5 < outlet.diameter_mm < 3.3  # of the vessel, not of a knob
+    assert 36 < outlet.centre_mm[2] < 41.6
+
+
 def test_mixed_ends(case, shapes):
     """One given cap, the other end rounded."""
 
