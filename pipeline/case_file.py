@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from meshing.errors import InputError
 from pipeline.case import Case, CtInput, Input, PhantomInput, SurfaceInput
 from pipeline.imaging.names import FILE_OF_CORONARIES
+from pipeline.segmentation import BUNDLED
 
 PREVIEW = (
     "mesh.elements_per_diameter=3",
@@ -105,8 +106,9 @@ def input_files(case: Case) -> dict[str, Path]:
     files = {"input.path": case.input.path}
     if isinstance(case.input, SurfaceInput):
         files |= {f"input.caps.{name}": file for name, file in case.input.caps.items()}
-    if isinstance(case.input, CtInput) and case.input.model is not None:
-        files["input.model"] = case.input.model
+    if isinstance(case.input, CtInput):
+        model = case.input.model or BUNDLED
+        files |= {"input.model": model} if case.input.model or model.is_file() else {}
     return files
 
 

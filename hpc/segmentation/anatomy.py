@@ -19,6 +19,8 @@ from scipy.spatial.transform import Rotation
 
 Array = npt.NDArray[np.float64]
 STEP = 0.25  # between the spheres of a walk
+_LEFT_MM, _ROOM_MM = 8.0, 0.8  # so far on, a side branch keeps so far from the walls of all others
+_DRAWS = 20  # of a side branch, until it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,14 @@ def _left(heart: Heart, rng: np.random.Generator) -> list[Walk]:
     apex = heart.turn @ np.array([-0.1, -0.3, -1.0])
     lad = _walk(heart, rng, Way("LAD", fork, apex, rng.uniform(75, 105), (daughters[0], 0.55)))
     lcx = _walk(heart, rng, Way("LCx", fork, 1, rng.uniform(40, 75), (daughters[1], 0.6)))
-    return [trunk, lad, lcx, *_sides(heart, rng, lad, "D"), *_sides(heart, rng, lcx, "OM")]
+    diagonals = _sides(heart, rng, lad, "D", [trunk, lcx])
+    return [
+        trunk,
+        lad,
+        lcx,
+        *diagonals,
+        *_sides(heart, rng, lcx, "OM", [trunk, lad, *diagonals]),
+    ]
 
 
 def _right(heart: Heart, rng: np.random.Generator) -> list[Walk]:
@@ -251,7 +260,7 @@ def _right(heart: Heart, rng: np.random.Generator) -> list[Walk]:
         np.concatenate([trunk.points, rest.points[1:]]),
         np.concatenate([trunk.radius, rest.radius[1:]]),
     )
-    return [whole, *_sides(heart, rng, rest, "AM")]
+    return [whole, *_sides(heart, rng, rest, "AM", [trunk])]
 
 
 def _from_aorta(
@@ -324,27 +333,47 @@ def _walk(heart: Heart, rng: np.random.Generator, way: Way) -> Walk:
     return Walk(way.name, even, radius * _rough(len(even), rng))
 
 
-def _sides(heart: Heart, rng: np.random.Generator, parent: Walk, name: str) -> list[Walk]:
-    found, n = [], len(parent.points)
+def _sides(
+    heart: Heart, rng: np.random.Generator, parent: Walk, name: str, others: list[Walk]
+) -> list[Walk]:
+    """One to three branches of a vessel that keep off it, off each other and off the others."""
+    found: list[Walk] = []
     for number in range(int(rng.integers(1, 4))):
-        k = int(n * rng.uniform(0.12 + 0.2 * number, 0.3 + 0.2 * number))
-        along = parent.points[min(k + 4, n - 1)] - parent.points[k]
-        out = heart.normal(parent.points[k])
-        turn = Rotation.from_rotvec(
-            out * np.radians(rng.uniform(30, 65)) * (1 if name != "D" else -1)
-        )
-        size = parent.radius[k] * rng.uniform(0.5, 0.8)
-        length = rng.uniform(20, 50)
-        way = Way(
-            f"{name}{number + 1}",
-            parent.points[k],
-            turn.apply(along),
-            length,
-            (size, min(0.5, size)),
-        )
-        found.append(_walk(heart, rng, way))
-        parent.radius[k:] *= (1 - (size / parent.radius[k]) ** 2.5 * 0.6) ** 0.4
+        for _ in range(_DRAWS):
+            k, branch = _branch(heart, rng, parent, name, number)
+            if all(_apart(branch, other) for other in (parent, *found, *others)):
+                found.append(branch)
+                size = branch.radius[0]
+                parent.radius[k:] *= (1 - min(size / parent.radius[k], 0.8) ** 2.5 * 0.6) ** 0.4
+                break
     return found
+
+
+def _branch(
+    heart: Heart, rng: np.random.Generator, parent: Walk, name: str, number: int
+) -> tuple[int, Walk]:
+    """Where on its parent a branch leaves, and the branch."""
+    n = len(parent.points)
+    k = int(n * rng.uniform(0.12 + 0.2 * number, 0.3 + 0.2 * number))
+    along = parent.points[min(k + 4, n - 1)] - parent.points[k]
+    out = heart.normal(parent.points[k])
+    turn = Rotation.from_rotvec(out * np.radians(rng.uniform(30, 65)) * (1 if name != "D" else -1))
+    size = parent.radius[k] * rng.uniform(0.5, 0.8)
+    way = Way(
+        f"{name}{number + 1}",
+        parent.points[k],
+        turn.apply(along),
+        rng.uniform(20, 50),
+        (size, min(0.5, size)),
+    )
+    return k, _walk(heart, rng, way)
+
+
+def _apart(branch: Walk, other: Walk) -> bool:
+    """Whether a branch, once it has left its parent, comes near no wall of another vessel."""
+    rest = slice(int(_LEFT_MM / STEP), None)
+    gap, nearest = cKDTree(other.points).query(branch.points[rest])
+    return bool((gap - other.radius[nearest] - branch.radius[rest]).min() > _ROOM_MM)
 
 
 def _diseased(walks: list[Walk], rng: np.random.Generator, count: int) -> list[Lesion]:

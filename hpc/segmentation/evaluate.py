@@ -32,9 +32,9 @@ from scipy.spatial import cKDTree
 
 from meshing.errors import ComputationError, InputError
 from pipeline.imaging import Volume
+from pipeline.segmentation import BUNDLED
 from pipeline.segmentation.network import load
 from pipeline.segmentation.predict import on_cubes, predict
-from pipeline.segmentation.stage import BUNDLED
 from pipeline.segmentation.trees import coronary_trees
 
 ROOT = Path(__file__).parents[2]

@@ -53,7 +53,7 @@ class Kept:
     Attributes:
         side: Left or right.
         walks: Its walks, cut.
-        ends: Where they end, by name of the walk; not those that others go on from.
+        ends: Where they end, by name of the walk; not those that others go on from, or that run into others.
         middles: Of all walks of the side, thin ones too, ``(n, 3)``.
         counts: Which of these are kept, ``(n,)``.
         ostium: Where the tree leaves the aorta.
@@ -89,7 +89,7 @@ class Kept:
         ends = {
             walk.name: walk.points[-1]
             for walk in kept
-            if all(np.linalg.norm(other.points[0] - walk.points[-1]) > 2 * STEP for other in kept)
+            if all(_gaps(walk.points[-1:], other)[0] > 0 for other in kept if other is not walk)
         }
         return cls(
             side,

@@ -20,6 +20,9 @@ OBLIQUE = 20.0  # degrees between cap normal and centreline
 _LEAST_CLIP = 0.3  # diameters
 _HINT_CLIP = 0.1  # the same where the user says where to cut
 _FULL = 0.9  # area at a cut over the area further in
+_GROWS = 1.04  # from one section to the next, half a radius on: a slanting end's
+_SLANT = 6.0  # radii that it may be long
+_LENGTHWISE = 1.6  # times the area further in: no section across the vessel
 _BENT = 1.5  # radii: nearer to a tip the centreline bends towards it
 _CAP = 0.8  # a flat patch smaller than this part of the section is the middle of a rounded end
 _BUMP = 1.7  # radii from a centreline: what stands out less from a vessel's wall is no branch
@@ -101,6 +104,8 @@ def recut(
                 flat = replace(end, patch=_NONE)
             else:
                 notes.append(f"rounded end cut at {np.round(flat.place, 1).tolist()} mm")
+                surface, flat, note = _straighten_tip(surface, slicer, (flat, tips), line)
+                notes += note
         else:
             surface, flat, note = _straighten(surface, slicer, end, line)
             notes += note
@@ -158,9 +163,9 @@ def _gone(surface: Surface, place: Floats) -> bool:
     return bool(np.linalg.norm(away) > 1e-3 * surface.edge_length)
 
 
-def _takes_more(before: Surface, after: Surface, tips: Sequence[Floats]) -> bool:
-    """Whether a cut took caps, or tips of other ends, with it."""
-    caps = np.setdiff1d(before.patch, after.patch)
+def _takes_more(before: Surface, after: Surface, tips: Sequence[Floats], own: int = 0) -> bool:
+    """Whether a cut took caps but an end's ``own``, or tips of other ends, with it."""
+    caps = np.setdiff1d(before.patch, np.append(after.patch, own))
     return len(caps) > 0 or any(_gone(after, tip) and not _gone(before, tip) for tip in tips)
 
 
@@ -196,10 +201,11 @@ def _cut_tip(
         left = max(length - float(line.abscissa[nearest_point]), _HINT_CLIP * 2.0 * radius)
     full = _full_area(slicer, line, length - left - radius)
     patch, problem = _free_patch(surface), "the vessel narrows up to its end"
-    for place in np.arange(length - left, max(length - left - 6.0 * radius, 0.0), -0.2 * radius):
+    wide = max(radius, float(np.sqrt(full / np.pi)))
+    for place in np.arange(length - left, max(length - left - 6.0 * wide, 0.0), -0.2 * radius):
         origin, normal = line.at(place), _axis(line, place, radius, radius)
-        loop = slicer.around(origin, normal, 3.0 * radius)
-        if loop is None or loop.area < _FULL * full:
+        loop = slicer.around(origin, normal, 3.0 * wide)
+        if loop is None or not _FULL * full <= loop.area <= _LENGTHWISE * full:
             continue
         try:
             cut = cut_off(surface, nearest(surface, end.place), origin, normal, patch)
@@ -266,14 +272,21 @@ def _end_tangent(points: Floats) -> Floats:
 
 
 def _full_area(slicer: Slicer, line: Line, place: float) -> float:
-    """Median cross-section over two diameters upstream of a place."""
-    radius = float(line.radius[-1])
-    areas = []
-    for s in np.arange(place, max(place - 4.0 * radius, 0.0), -0.5 * radius):
+    """Median cross-section over two radii upstream of a place, from where sections do not grow any more.
+
+    A slanting end's sections grow until they are the vessel's.
+    """
+    radius, s, grown = float(line.radius[-1]), place, 0.0
+    areas: list[float] = []
+    while s > 0.0 and len(areas) < 4:
         loop = slicer.around(line.at(s), _axis(line, s, radius, radius), 3.0 * radius)
         if loop is not None:
+            if len(areas) == 1 and loop.area > _GROWS * areas[0] and grown < _SLANT * radius:
+                areas.clear()
             areas.append(loop.area)
-    return float(np.median(areas[:4])) if areas else 0.0
+            radius = max(radius, float(np.sqrt(loop.area / np.pi)))
+        s, grown = s - 0.5 * radius, grown + 0.5 * radius
+    return float(np.median(areas)) if areas else 0.0
 
 
 def _straighten(
@@ -302,6 +315,21 @@ def _straighten(
     moved = replace(end, patch=int(cut.patch.max()), place=place, cut=False)
     fault = "rounded" if rounded else "ragged" if end.cut else f"{angle:.0f} degrees oblique"
     return cut, moved, [f"{where} was {fault}; cut perpendicular"]
+
+
+def _straighten_tip(
+    surface: Surface, slicer: Slicer, of: tuple[FoundEnd, Sequence[Floats]], line: Line
+) -> tuple[Surface, FoundEnd, list[str]]:
+    """Cut a tip again where its cut is oblique: to the rim of a slanting end a centreline bends from far.
+
+    The first cut stays where no other one is possible.
+    """
+    end, tips = of
+    try:
+        cut, flat, note = _straighten(surface, slicer, end, line)
+    except ComputationError:
+        return surface, end, []
+    return (surface, end, []) if _takes_more(surface, cut, tips, end.patch) else (cut, flat, note)
 
 
 def _end_axis(line: Line, diameter: float) -> Floats:

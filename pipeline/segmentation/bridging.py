@@ -25,7 +25,7 @@ _SEEN_MM = 20.0  # longest gap that is bridged where the CT shows the vessel
 _LONGER, _MORE_MM = 1.6, 4.0  # a seen way is at most so much longer than its gap
 _ALIKE = 0.75  # blood at one end of a gap over blood at the other: veins are darker
 _BLOOD_HU = 120.0  # least height of blood over what is around
-_TISSUE_HU = 60.0  # muscle, until what is around is known
+TISSUE_HU = 60.0  # muscle, until what is around is known
 _WIDER = 1.8  # a way's bright surroundings may be so much deeper than the vessel at its ends
 _ALONG = 0.5  # cosine between a piece's axis and the way that leaves it
 _NEAR_MM = 5.0  # what is called an end of a piece
@@ -83,12 +83,14 @@ class Pieces:
     Attributes:
         labels: Number of each voxel's piece, 0 for none.
         volumes_mm3: By number.
+        depth: Distance to what is no lumen [mm].
         hu: The CT on the same voxels.
         affine: Of the voxels, cubes.
     """
 
     labels: npt.NDArray[np.int32]
     volumes_mm3: npt.NDArray[np.floating]
+    depth: Singles
     hu: Singles
     affine: npt.NDArray[np.float64]
 
@@ -119,11 +121,11 @@ class Pieces:
         ends = np.array([[part.start for part in box], [part.stop - 1 for part in box]])
         box = _box(ends, round(_SHELL_MM[1] / self.edge_mm) + 1, self.labels.shape)
         mine, hu = self.labels[box] == number, self.hu[box]
-        depth = ndimage.distance_transform_edt(mine, sampling=self.edge_mm)
+        depth = np.where(mine, self.depth[box], 0.0)
         off = ndimage.distance_transform_edt(~mine, sampling=self.edge_mm)
         around = hu[(off > _SHELL_MM[0]) & (off < _SHELL_MM[1])]
         blood = float(np.median(hu[depth >= 0.7 * depth.max()]))
-        return blood, float(np.mean(around > _TISSUE_HU + _BRIGHT * (blood - _TISSUE_HU)))
+        return blood, float(np.mean(around > TISSUE_HU + _BRIGHT * (blood - TISSUE_HU)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ class Bridging:
         self, pieces: Pieces, arteries: dict[int, Artery], aorta: Mask, lumen: Singles
     ) -> None:
         self.lumen, self._pieces, self._edge = lumen.copy(), pieces, pieces.edge_mm
-        self._depth = ndimage.distance_transform_edt(pieces.labels > 0, sampling=self._edge)
+        self._depth = pieces.depth
         self._aorta, self._blood_hu = aorta, float(np.median(pieces.hu[aorta]))
         self._rim = np.argwhere(aorta & ~ndimage.binary_erosion(aorta))
         self._loose = {
@@ -212,7 +214,7 @@ class Bridging:
         radius, level = max(float(np.mean(radii)), self._edge), min(blood)
         if level < _ALIKE * max(blood):
             return False
-        shown = level >= _TISSUE_HU + _BLOOD_HU
+        shown = level >= TISSUE_HU + _BLOOD_HU
         seen = self._seen(gap, level, radius) if shown else None
         if seen is not None:
             way, share = seen, self._measured(seen, level, radius)
@@ -235,7 +237,7 @@ class Bridging:
         margin = round(0.5 * gap.length_mm / self._edge) + 6
         box = _box(np.array([gap.start, gap.goal]), margin, self.owner.shape)
         hu = self._pieces.hu[box]
-        full = np.clip((hu - _TISSUE_HU) / (blood - _TISSUE_HU), 0.0, 1.0)
+        full = np.clip((hu - TISSUE_HU) / (blood - TISSUE_HU), 0.0, 1.0)
         deep = ndimage.distance_transform_edt(full > WALL, sampling=self._edge)
         middle = full * np.minimum(deep / radius, _WIDER)  # a way keeps to the middle of a vessel
         cost = np.where(deep > _WIDER * radius + self._edge, -1.0, 1.0 / (0.02 + middle**2))
@@ -259,9 +261,9 @@ class Bridging:
         """Shares in the way's box from the CT: between what is around (none) and blood (all)."""
         off, box = self._off(way), self._near(way)
         hu, reach = self._pieces.hu[box], 1.5 * radius + self._edge
-        dark = hu < 0.5 * (blood + _TISSUE_HU)
+        dark = hu < 0.5 * (blood + TISSUE_HU)
         around = hu[(off > reach) & (off < reach + 1.5) & dark]
-        tissue = float(np.median(around)) if len(around) else _TISSUE_HU
+        tissue = float(np.median(around)) if len(around) else TISSUE_HU
         share = np.clip((hu - tissue) / (blood - tissue), 0.0, 1.0)
         smooth = ndimage.gaussian_filter(np.where(off < reach, share, 0.0), _GRAIN_VOXELS)
         return np.where(self._aorta[box], 0.0, smooth)

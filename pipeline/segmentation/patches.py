@@ -1,6 +1,6 @@
 """Training data: patches of synthetic CT without end, drawn from a seed.
 
-A scene is composed on a cube of voxels at a drawn place and in a drawn orientation (most near a coronary), and once on
+A scene is composed on a cube of voxels at a drawn place and in a drawn orientation (many at a throat), and once on
 wide voxels that hold the heart; a cube is then scanned several times, each time by another scanner and mirrored another
 way, and goes back into a store of which later samples are drawn: composing costs a second, scanning some hundredths.
 """
@@ -33,7 +33,11 @@ from pipeline.segmentation.sample import Sample, Singles, Turn, Wide, sample_of
 _MARGIN = 6  # voxels composed around a patch, so that the point spread has no edge in it
 _MOVED, _STEPPED = 0.15, 0.1  # parts of the samples
 _WHOLE = 0.3  # part of the samples whose wide image is not cut
-_OSTIA, _ANYWHERE = 0.2, 0.25  # parts of the patches
+_THROATS, _OSTIA, _ANYWHERE = (
+    0.3,
+    0.15,
+    0.15,
+)  # parts of the patches; the rest lies near any coronary
 _LEAN = 0.15  # of the wide voxels' axes against the patient's [rad], standard deviation
 
 
@@ -187,10 +191,13 @@ def stepped(
 
 
 def _place(scene: Scene, rng: np.random.Generator) -> Array:
-    """Middle of a patch: near a coronary, near an ostium, or anywhere in the heart."""
+    """Middle of a patch: near a coronary, near a throat or an ostium, or anywhere in the heart."""
     kind = rng.uniform()
     if kind < _ANYWHERE:
         return np.asarray(rng.uniform(-60, 60, 3))
+    throats = [fact.centre_mm for vessel in scene.vessels for fact in vessel.lumen.stenoses]
+    if throats and kind > 1.0 - _THROATS:
+        return np.asarray(throats[int(rng.integers(len(throats)))] + rng.normal(0, 3.0, 3))
     vessel = scene.vessels[int(rng.integers(len(scene.vessels)))].lumen
     paths = vessel.paths
     lengths = np.array([path.end - path.start for path in paths])

@@ -13,11 +13,11 @@ import numpy as np
 from meshing.errors import ComputationError, InputError
 from pipeline.case import CtInput
 from pipeline.imaging import Volume, read_volume, write_nifti
+from pipeline.segmentation import BUNDLED
 from pipeline.segmentation.bridging import WALL
 from pipeline.segmentation.trees import Coronaries, CoronaryTree
 
 log = logging.getLogger("ffr3d")
-BUNDLED = Path(__file__).parent / "weights" / "coronary.safetensors"
 LABELS = {"left": 1, "right": 2, "aorta": 3, "calcium": 4, "other": 5, "wall": 6, "stent": 7}
 COARSE_MM = 0.8  # a coronary of 2 mm has less than three such voxels across
 
@@ -67,6 +67,7 @@ def run(source: CtInput, ct: Path, folder: Path) -> None:
         "frame": "LPS",
         "tree": asdict(tree),
         "other_trees": [asdict(one) for one in coronaries.trees if one is not tree],
+        "veins": [asdict(vein) for vein in coronaries.veins],
         "labels": LABELS,
         "voxel_mm": model.design.voxel_mm,
         "seconds": round(seconds, 1),
@@ -76,6 +77,9 @@ def run(source: CtInput, ct: Path, folder: Path) -> None:
     for bridge in tree.bridges:
         at = ", ".join(f"{x:.1f}" for x in bridge.middle_mm)
         log.info("segment  gap of %.1f mm bridged at (%s) mm", bridge.length_mm, at)
+    for vein in coronaries.veins:
+        at = ", ".join(f"{x:.1f}" for x in vein.middle_mm)
+        log.info("segment  %.0f mm left out as a vein at (%s) mm", vein.length_mm, at)
 
 
 def _weights(source: CtInput) -> Path:

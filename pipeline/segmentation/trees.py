@@ -20,6 +20,7 @@ from pipeline.segmentation.bridging import (
     to_world,
 )
 from pipeline.segmentation.predict import Probabilities
+from pipeline.segmentation.veins import Vein, find_veins
 
 _WEAK = 0.2  # connected to what is surely lumen, it may be lumen
 _SURE, _NEIGHBOURS, _PRUNINGS = 0.8, 9, 3  # see `_pruned`; of 27 with itself
@@ -57,17 +58,19 @@ class Coronaries:
         shares: Part of each voxel inside a lumen, bridges included; float32.
         owner: Number of the tree a voxel belongs to, 0 for none; int16, same shape.
         trees: What is known of each.
+        veins: Stretches that were taken for veins, and are in no tree.
         affine: Of the voxels.
     """
 
     shares: npt.NDArray[np.float32]
     owner: npt.NDArray[np.int16]
     trees: tuple[CoronaryTree, ...]
+    veins: tuple[Vein, ...]
     affine: npt.NDArray[np.float64]
 
 
 def coronary_trees(found: Probabilities) -> Coronaries:
-    """Take what leaves the aorta out of probabilities; bridge short gaps, drop the rest.
+    """Take what leaves the aorta out of probabilities; leave veins out, bridge short gaps, drop the rest.
 
     Raises:
         ComputationError: No aorta, or no vessel that leaves it.
@@ -75,9 +78,13 @@ def coronary_trees(found: Probabilities) -> Coronaries:
     voxel = abs(float(np.linalg.det(found.affine[:3, :3])))
     edge = float(voxel ** (1 / 3))
     lumen = _raised(found.of("lumen").array.astype(np.float32), voxel)
-    pieces, count = ndimage.label(lumen > WALL, _FULL)
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1) * voxel
-    bridging, aorta = _best(found, Pieces(pieces, sizes, found.hu, found.affine), lumen)
+    aortic = found.of("aorta").array > WALL
+    pieces = _pieces(found, lumen)
+    mask, veins = find_veins(pieces, float(np.median(found.hu[aortic])) if aortic.any() else 0.0)
+    if veins:
+        lumen = np.where(mask, np.float32(0), lumen)
+        pieces = _pieces(found, lumen)
+    bridging, aorta = _best(found, pieces, lumen)
     body = bridging.owner > 0
     for box in ndimage.find_objects(body.astype(np.uint8)):
         specks = body[box] & ~_pruned(body[box], bridging.lumen[box])
@@ -104,7 +111,17 @@ def coronary_trees(found: Probabilities) -> Coronaries:
         volume = float(bridging.lumen[with_skin].sum(dtype=np.float64)) * voxel
         trees.append(CoronaryTree(number, side, tuple(bridging.bridges[number - 1]), at, volume))
     shares = np.where(ndimage.binary_dilation(bridging.owner > 0, _FULL), bridging.lumen, 0.0)
-    return Coronaries(shares.astype(np.float32), bridging.owner, tuple(trees), found.affine)
+    return Coronaries(
+        shares.astype(np.float32), bridging.owner, tuple(trees), tuple(veins), found.affine
+    )
+
+
+def _pieces(found: Probabilities, lumen: npt.NDArray[np.float32]) -> Pieces:
+    labels, count = ndimage.label(lumen > WALL, _FULL)
+    voxel = abs(float(np.linalg.det(found.affine[:3, :3])))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1) * voxel
+    depth = ndimage.distance_transform_edt(labels > 0, sampling=voxel ** (1 / 3))
+    return Pieces(labels, sizes, depth.astype(np.float32), found.hu, found.affine)
 
 
 def _best(

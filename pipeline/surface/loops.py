@@ -12,6 +12,7 @@ from pipeline.surface.topology import Edges, boundary_loops
 
 FLATNESS = 0.15  # a vessel end leaves its plane by at most this part of its radius
 LENGTHWISE = 0.5  # and the wall goes away from that plane at this cosine or more
+LEAST_EDGES, LEAST_MM = 5, 0.25  # a smaller loop is where a triangle is missing
 ROUNDNESS = 0.4  # 4 pi area / perimeter^2 of an end is at least this (a 1 : 4 ellipse has 0.54)
 SMALL_HOLE_EDGES = 12
 _NEEDLE = 1e-3  # twice the area of a triangle over its longest side squared, below which its corners lie on a line
@@ -41,9 +42,9 @@ class Loop:
     @property
     def is_end(self) -> bool:
         """Whether this looks like a vessel cut across."""
-        return (
-            self.flatness < FLATNESS and self.lengthwise > LENGTHWISE and self.roundness > ROUNDNESS
-        )
+        large = len(self.vertices) >= LEAST_EDGES and self.diameter >= LEAST_MM
+        cut_across = self.flatness < FLATNESS and self.lengthwise > LENGTHWISE
+        return large and cut_across and self.roundness > ROUNDNESS
 
     def __str__(self) -> str:
         x, y, z = self.centre

@@ -181,19 +181,36 @@ def _without_knots(mesh: TriangleMesh, edges: Edges, record: Record) -> Triangle
 def _refilled(mesh: TriangleMesh, bad: Flags) -> TriangleMesh | None:
     """The surface with triangles cut out and the new gaps closed; None where that leaves a fault."""
     open_before = _rim_points(mesh)
-    rest = mesh.keep(~bad)
-    rest, _ = split_pinches(rest)
+    rest, _ = split_pinches(mesh.keep(~bad))
+    rest = _without_crumbs(rest, mesh.points[mesh.triangles[bad]])
     rest, _, one_sided = oriented(rest)
     if one_sided.any():
         return None
-    for loop in find_loops(rest):
-        is_old = {tuple(p) for p in rest.points[loop.vertices].tolist()} <= open_before
-        if not is_old:
-            if len(loop.vertices) > _MAX_FILL:
-                return None
-            rest = filled(rest, loop.vertices)
+    for loop in _new_loops(rest, open_before):
+        if len(loop.vertices) > _MAX_FILL:
+            return None
+        rest = filled(rest, loop.vertices)
     rest, _, _ = without_doubles(rest)
-    return rest.compact() if (Edges.of(rest.triangles).count <= 2).all() else None
+    whole = (Edges.of(rest.triangles).count <= 2).all() and not _new_loops(rest, open_before)
+    return rest.compact() if whole else None
+
+
+def _without_crumbs(rest: TriangleMesh, cut: Floats) -> TriangleMesh:
+    """Drop what is left in the middle of a cut: bodies all of whose points were ``(n, 3, 3)`` corners of it."""
+    gone = {tuple(p) for p in cut.reshape(-1, 3).tolist()}
+    inner = np.array([tuple(p) in gone for p in rest.points.tolist()])[rest.triangles].all(axis=1)
+    body = bodies(rest)
+    lost = np.bincount(body, ~inner, minlength=int(body.max(initial=-1)) + 1) == 0
+    return rest.keep(~lost[body])
+
+
+def _new_loops(mesh: TriangleMesh, open_before: set[tuple[float, ...]]) -> list[Loop]:
+    loops = find_loops(mesh)
+    return [
+        loop
+        for loop in loops
+        if not {tuple(p) for p in mesh.points[loop.vertices].tolist()} <= open_before
+    ]
 
 
 def _rim_points(mesh: TriangleMesh) -> set[tuple[float, ...]]:
@@ -270,9 +287,11 @@ def uncross(mesh: TriangleMesh, record: Record) -> TriangleMesh:
         if len(pairs) == 0:
             return mesh
         bad = _grown(mesh, np.unique(pairs), rings)
-        out = _refilled(mesh, bad) if bad.sum() <= max(_LOCAL * len(bad), 60) else None
-        if out is None or not record.repair:
+        if bad.sum() > max(_LOCAL * len(bad), 60) or not record.repair:
             break
+        out = _refilled(mesh, bad)
+        if out is None:
+            continue
         if len(crossing_triangles(out)[0]) == 0 and abs(out.volume - mesh.volume) < 0.01 * abs(
             mesh.volume
         ):

@@ -13,6 +13,7 @@ from meshing.errors import InputError
 from pipeline.case import SurfaceInput, SurfaceOptions
 from pipeline.surface import TriangleMesh, run, write_stl
 from pipeline.surface.crossing import crossing_triangles
+from pipeline.surface.mend import _refilled
 from pipeline.surface.topology import Edges
 
 AROUND, RINGS, LENGTH, RADIUS = 24, 61, 30.0, 1.5
@@ -78,6 +79,21 @@ def with_cells(mesh, *rows):
 
 def small_hole(mesh):
     return without(mesh, nearest_cells(mesh, TOP, 3))
+
+
+def chimney(mesh):
+    """A triangle of the wall drawn out and gone: its rim is flat and lies across, as that of a vessel's end does."""
+    cell = nearest_cells(mesh, TOP, 1)[0]
+    base, first = mesh.triangles[cell], len(mesh.points)
+    middle = mesh.points[base].mean(axis=0)
+    top = middle + 0.5 * (mesh.points[base] - middle) + [0, 0.2, 0]
+    walls = [
+        row
+        for k, (a, b) in enumerate(zip(base, np.roll(base, -1), strict=True))
+        for row in ((a, b, first + k), (b, first + (k + 1) % 3, first + k))
+    ]
+    rest = without(mesh, [cell])
+    return TriangleMesh.of(np.vstack([mesh.points, top]), np.vstack([rest.triangles, walls]))
 
 
 def large_hole(mesh):
@@ -266,6 +282,7 @@ class Broken(NamedTuple):
 
 BROKEN = [
     Broken(small_hole, volume=2e-3),
+    Broken(chimney, volume=2e-3),
     Broken(large_hole, place=TOP),
     Broken(slit, place=TOP),
     Broken(hole_in_a_cap, volume=1e-5),
@@ -332,3 +349,15 @@ def test_the_whole_vessel_passes_unmended(tmp_path):
     info = json.loads((tmp_path / "out" / "surface.json").read_text())
     assert info["repairs"] == info["bodies_dropped"] == []
     assert info["volume_mm3"] == pytest.approx(vessel().volume, rel=1e-6)
+
+
+def test_no_crumb_is_left_in_a_rebuilt_place():
+    """All around one triangle is cut out: what is filled covers it."""
+    mesh = vessel()
+    cell = nearest_cells(mesh, TOP, 1)[0]
+    around = np.isin(mesh.triangles, mesh.triangles[cell]).any(axis=1)
+    around[cell] = False
+    out = _refilled(mesh, around)
+    assert out is not None
+    assert (Edges.of(out.triangles).count == 2).all()
+    assert out.volume == pytest.approx(mesh.volume, rel=5e-3)

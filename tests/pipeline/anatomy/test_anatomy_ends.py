@@ -92,6 +92,22 @@ def test_rounded_ends_are_cut_perpendicular(case, shapes):
     np.testing.assert_allclose(line.area_mm2, np.pi * 1.5**2, rtol=0.03)
 
 
+@pytest.mark.parametrize("slant", [50, 58, 64])
+def test_an_end_as_oblique_as_an_ostium_is_cut_perpendicular(case, shapes, slant):
+    """A tip on the rim of a slanting end: the centreline bends towards it from far, and sections begin small."""
+    axis, slant = np.array([0.0, 0.0, 1.0]), np.radians(slant)
+    face = np.array([np.sin(slant), 0.0, np.cos(slant)])
+
+    def distance(p):
+        tube = shapes.capsule(p, [0, 0, 0], [0, 0, 30], 2.0)
+        return np.maximum(tube, (p - [0, 0, 24]) @ face)
+
+    surface = shapes.level_set(distance, [-3, -3, -3], [3, 3, 29], 0.25)
+    anatomy, _ = case.put(surface).run(inlet=(-2, 0, 26), rounded_ends="open")
+    assert anatomy.inlet.diameter_mm == pytest.approx(4.0, rel=0.06)
+    assert abs(np.dot(anatomy.inlet.normal, axis)) > np.cos(np.radians(20))
+
+
 def test_bumps_are_no_ends(shapes):
     surface = capsule(shapes, bumps=([1.6, 1.0, 8], [0.2, -1.4, 13], [3.0, 0.2, 17]))
     assert len(tips(surface, np.empty(0, np.int64))) == 2

@@ -168,3 +168,13 @@ def test_the_bundled_ct_is_what_its_script_makes(flows):
     assert demo.OUT.stat().st_size < 5e6
     assert np.allclose(bundled.affine, made.affine, atol=1e-4)
     assert np.abs(bundled.array - made.array).max() <= demo.STEP_HU / 2 + 0.5
+
+
+@pytest.mark.parametrize("seed", [900_000, 900_003, 900_006])
+def test_side_branches_come_near_no_other_vessel_again(flows, seed):
+    for walks in importlib.import_module("anatomy").draw_anatomy(seed).arteries.values():
+        for walk in walks:
+            if walk.name not in {"LM", "LAD", "LCx", "RCA"}:
+                rest = walk.points[48:]  # 12 mm on; lesions move middles a little
+                others = [other for other in walks if other is not walk]
+                assert min(float(flows._gaps(rest, other).min()) for other in others) > 0.5

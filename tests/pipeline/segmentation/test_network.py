@@ -6,9 +6,9 @@ import torch
 
 from meshing.errors import InputError
 from pipeline.imaging import Volume
+from pipeline.segmentation import BUNDLED
 from pipeline.segmentation.network import Cascade, Design, Model, build, carried, load, save
 from pipeline.segmentation.predict import on_cubes, predict, wide_view
-from pipeline.segmentation.stage import BUNDLED
 
 SMALL = Design(filters=(4, 8, 8), wide_edge=16, wide_filters=(4, 8, 8))
 HERE = torch.eye(4)[None, :3]

@@ -14,7 +14,7 @@ from pipeline.imaging import Volume, read_volume, write_nifti
 from pipeline.imaging.stage import run as run_image
 from pipeline.phantom.scan import Scanner, draw_scene, render
 from pipeline.run import run, stages_of
-from pipeline.segmentation import network, predict, stage
+from pipeline.segmentation import BUNDLED, network, predict, stage
 from pipeline.segmentation.network import Design, Model, build, save
 from pipeline.segmentation.predict import Probabilities
 from pipeline.surface import run as run_surface
@@ -159,6 +159,8 @@ def test_a_case_with_a_ct(tmp_path):
         "input.path": tmp_path / "scan.nii.gz",
         "input.model": tmp_path / "m.safetensors",
     }
+    bundled = load(tmp_path / "case.yaml", ["input.model=null"])
+    assert input_files(bundled)["input.model"] == BUNDLED  # other weights: segmented again
     phantom = load(tmp_path / "case.yaml", ["input={kind: phantom}"])
     with pytest.raises(InputError, match="does not begin with a CT"):
         run(phantom, tmp_path / "run", stop="segment")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.phantom.scan import WIDE
-from pipeline.segmentation.losses import segmentation_loss
+from pipeline.phantom.scan import WIDE, draw_scene
+from pipeline.segmentation.losses import segmentation_loss, width_error
 from pipeline.segmentation.network import Design, carried, load
-from pipeline.segmentation.patches import Patches, Stream, moved, stepped
+from pipeline.segmentation.patches import Patches, Stream, _place, moved, stepped
 from pipeline.segmentation.sample import Turn
 from pipeline.segmentation.training import Data, Training, train
 
@@ -105,6 +105,33 @@ def test_loss_is_least_for_the_truth():
     right = torch.where(share > 0.5, 8.0, -8.0)
     noisy = right + torch.from_numpy(rng.normal(0, 8, right.shape)).float()
     assert loss(right, share) < 0.1 < loss(noisy, share) < loss(-right, share)
+
+
+def test_a_throat_counts_as_much_as_a_trunk():
+    """A vessel twice as wide in two voxels' length of its throat, or of its wide part."""
+    share = torch.zeros(1, 1, 40, 24, 24)
+    share[:, :, :, 8:16, 8:16] = 1.0
+    share[:, :, 20:, 8:16, 8:16] = 0.0
+    share[:, :, 20:, 11:13, 11:13] = 1.0
+    assert width_error(share, share) == 0
+    throat, trunk = share.clone(), share.clone()
+    throat[:, :, 28:30, 11:13, 11:15] = 1.0  # area times two
+    trunk[:, :, 8:10, 8:16, 8:24] = 1.0
+    in_throat, in_trunk = width_error(throat, share), width_error(trunk, share)
+    assert in_throat > 0.2 * in_trunk
+    added = [float((one - share).sum()) for one in (throat, trunk)]
+    assert added[0] < 0.1 * added[1]
+    assert width_error(0.5 * share, share) > 0.3
+
+
+def test_many_patches_lie_at_a_throat():
+    scene = draw_scene(11)
+    throats = np.array([f.centre_mm for v in scene.vessels for f in v.lumen.stenoses])
+    assert len(throats) > 0
+    rng = np.random.default_rng(3)
+    places = np.array([_place(scene, rng) for _ in range(300)])
+    away = np.linalg.norm(places[:, None] - throats, axis=2).min(axis=1)
+    assert (away < 9).mean() > 0.2
 
 
 def test_what_is_not_known_counts_for_nothing():

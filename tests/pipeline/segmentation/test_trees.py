@@ -159,3 +159,37 @@ def test_nothing_is_invented():
         coronary_trees(found(rod([45, 36, 25], [55, 36, 25], 1.5)))
     with pytest.raises(ComputationError, match="no coronary artery leaves the aorta"):
         coronary_trees(found(np.zeros(SHAPE, bool)))
+
+
+VEIN = rod([50, 26.6, 18], [50, 5, 25], 1.6)  # its wall touches the left tree's
+
+
+def scan_with_a_vein(hu):
+    dark = gaussian_filter(np.where(VEIN, hu + 80.0, 0).astype(np.float32), 0.7)
+    return np.maximum(ct(LEFT), dark - 80)
+
+
+def test_a_vein_that_touches_an_artery_is_left_out():
+    """The network takes both for one vessel; the vein has two fifths of the aorta's contrast."""
+    told = coronary_trees(found(LEFT | VEIN, hu=scan_with_a_vein(180)))
+    (vein,) = told.veins
+    assert vein.length_mm == pytest.approx(20, abs=5)
+    assert vein.contrast < 0.6
+    in_tree = told.owner > 0
+    assert in_tree[VEIN & ~LEFT].mean() < 0.15
+    alone = coronary_trees(found(LEFT, hu=ct(LEFT)))
+    assert in_tree[LEFT].sum() == pytest.approx((alone.owner > 0)[LEFT].sum(), rel=0.02)
+
+
+def test_a_bright_branch_is_no_vein():
+    told = coronary_trees(found(LEFT | VEIN, hu=scan_with_a_vein(380)))
+    assert told.veins == ()
+    assert (told.owner > 0)[VEIN].mean() > 0.95
+
+
+def test_a_thin_artery_is_no_vein_though_it_looks_dark():
+    thin = rod([40, 20, 15], [57, 25, 20], 0.8)
+    hu = ct(thin)
+    assert np.median(hu[thin]) < 250  # blurred: of 400
+    told = coronary_trees(found(thin, hu=hu))
+    assert told.veins == ()
