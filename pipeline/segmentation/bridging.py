@@ -23,6 +23,7 @@ _TRUNK_MM3 = 60.0  # smaller pieces do not become a tree of their own
 _BLIND_MM = 4.0  # longest gap that is bridged blindly
 _SEEN_MM = 20.0  # longest gap that is bridged where the CT shows the vessel
 _LONGER, _MORE_MM = 1.6, 4.0  # a seen way is at most so much longer than its gap
+_TO_AORTA_MM = 8.0  # the same to the aorta, beside which a trunk may run before it leaves it
 _ALIKE = 0.75  # blood at one end of a gap over blood at the other: veins are darker
 _BLOOD_HU = 120.0  # least height of blood over what is around
 TISSUE_HU = 60.0  # muscle, until what is around is known
@@ -234,7 +235,8 @@ class Bridging:
 
     def _seen(self, gap: _Gap, blood: float, radius: float) -> Indices | None:
         """The way from lumen to lumen that the CT shows, ``(n, 3)``; None where it shows none."""
-        margin = round(0.5 * gap.length_mm / self._edge) + 6
+        more = _MORE_MM if gap.owner else _TO_AORTA_MM
+        margin = round((0.5 * gap.length_mm + more) / self._edge) - 4
         box = _box(np.array([gap.start, gap.goal]), margin, self.owner.shape)
         hu = self._pieces.hu[box]
         full = np.clip((hu - TISSUE_HU) / (blood - TISSUE_HU), 0.0, 1.0)
@@ -253,7 +255,7 @@ class Bridging:
         way = way[first : last + 1] + _low(box)
         if between.min(initial=1.0) < WALL:
             return None
-        if self._length(way) > _LONGER * gap.length_mm + _MORE_MM:
+        if self._length(way) > _LONGER * gap.length_mm + more:
             return None
         return way if self._along(gap.piece, way) >= _ALONG else None
 

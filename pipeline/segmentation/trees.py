@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from meshing.errors import ComputationError
 from pipeline.segmentation.bridging import (
@@ -26,6 +27,7 @@ _WEAK = 0.2  # connected to what is surely lumen, it may be lumen
 _SURE, _NEIGHBOURS, _PRUNINGS = 0.8, 9, 3  # see `_pruned`; of 27 with itself
 _AORTA_MM3 = 2000.0
 _CANDIDATES = 5
+_ROOT_MM = 12.0  # the aorta's part so near to where arteries begin
 
 Mask = npt.NDArray[np.bool_]
 _FULL = np.ones((3, 3, 3), np.bool_)
@@ -97,13 +99,12 @@ def coronary_trees(found: Probabilities) -> Coronaries:
             "no coronary artery leaves the aorta in this CT: too coarse, too noisy, or without contrast medium in the "
             "coronaries. Give a coronary CT angiogram at 0.5 mm or finer, or a label map (input.kind: labels)"
         )
-    away = ndimage.distance_transform_edt(~aorta, sampling=edge)
     masks = [bridging.owner == number for number in numbers]
-    first = [mine & (away <= max(REACH_MM, float(away[mine].min()))) for mine in masks]
-    near_lumen = ndimage.binary_dilation(np.any(first, axis=0), iterations=round(12 / edge))
-    sides = _sides(
-        [_centre(m, found.affine) for m in masks], _centre(aorta & near_lumen, found.affine)
-    )
+    first = [_beginning(mine, aorta, edge) for mine in masks]
+    inside = np.argwhere(aorta)
+    away = np.asarray(cKDTree(np.argwhere(np.any(first, axis=0))).query(inside)[0]) * edge
+    root = to_world(inside[away <= max(_ROOT_MM, float(away.min()))].mean(axis=0), found.affine)
+    sides = _sides([_centre(m, found.affine) for m in masks], root)
     trees = []
     for number, mine, begin, side in zip(numbers, masks, first, sides, strict=True):
         at = _centre(begin, found.affine)
@@ -114,6 +115,15 @@ def coronary_trees(found: Probabilities) -> Coronaries:
     return Coronaries(
         shares.astype(np.float32), bridging.owner, tuple(trees), tuple(veins), found.affine
     )
+
+
+def _beginning(mine: Mask, aorta: Mask, edge: float) -> Mask:
+    """The part of a tree that is next to the aorta."""
+    at, rim = np.argwhere(mine), np.argwhere(aorta & ~ndimage.binary_erosion(aorta))
+    away = np.asarray(cKDTree(rim).query(at)[0]) * edge
+    out = np.zeros(mine.shape, np.bool_)
+    out[tuple(at[away <= max(REACH_MM, float(away.min()))].T)] = True
+    return out
 
 
 def _pieces(found: Probabilities, lumen: npt.NDArray[np.float32]) -> Pieces:
@@ -175,10 +185,10 @@ def _joining(parts: npt.NDArray[np.int32], count: int, body: Mask) -> Mask:
     pieces, last = ndimage.label(body, _FULL)
     most = ndimage.maximum_filter(pieces, 5)
     least = ndimage.minimum_filter(np.where(body, pieces, last + 1), 5)
-    numbers = np.arange(1, count + 1)
-    return np.asarray(
-        ndimage.maximum(most, parts, numbers) > ndimage.minimum(least, parts, numbers)
-    )
+    at, numbers = np.flatnonzero(parts), np.arange(1, count + 1)
+    part = parts.ravel()[at]
+    highest = ndimage.maximum(most.ravel()[at], part, numbers)
+    return np.asarray(highest > ndimage.minimum(least.ravel()[at], part, numbers))
 
 
 def _pruned(body: Mask, lumen: npt.NDArray[np.float32]) -> Mask:

@@ -193,3 +193,16 @@ def test_a_thin_artery_is_no_vein_though_it_looks_dark():
     assert np.median(hu[thin]) < 250  # blurred: of 400
     told = coronary_trees(found(thin, hu=hu))
     assert told.veins == ()
+
+
+def test_a_trunk_that_runs_beside_the_aorta_is_bridged_along_its_own_way():
+    """Its first centimetre is not seen; what is seen is nearer to the aorta's side than to where it leaves."""
+    aorta = rod([12, 26, 15], [45, 26, 15], 9)
+    vessel = rod([20, 18, 15], [20, 12.5, 15], 1.2) | rod([20, 12.5, 15], [45, 12.5, 15], 1.2)
+    vessel |= rod([45, 12.5, 15], [57, 8, 25], 1.2)
+    hu = gaussian_filter(np.where(aorta | vessel, 400, -80).astype(np.float32), 0.7)
+    told = coronary_trees(found(vessel & (X[..., 0] > 27), aorta=aorta, hu=hu))
+    (tree,) = told.trees
+    assert tree.bridges[0].seen
+    assert tree.ostium_mm[0] == pytest.approx(20, abs=1.5)
+    assert (told.owner > 0)[vessel & ~aorta].mean() > 0.8
