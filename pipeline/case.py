@@ -203,7 +203,8 @@ class Physiology(Section):
     aortic_waveform_mmHg: tuple[float, ...] | None = Field(
         default=None,
         min_length=8,
-        description="aortic pressure over a beat at even times, the first at the beginning of contraction",
+        description="aortic pressure over a beat at even times, the first at the beginning of contraction; the name of "
+        "a CSV file (time in s, value) or Fourier coefficients {mean, cos, sin} become such values",
     )
     bed: Literal["coronary", "windkessel", "resistance"] = Field(
         default="coronary", description="what lies behind an outlet, with its resistance in all"
@@ -223,6 +224,11 @@ class Physiology(Section):
         others = self.mean_aortic_pressure_mmHg, self.systolic_mmHg, self.pulse_pressure_mmHg
         if self.aortic_waveform_mmHg is not None and others != (None, None, None):
             raise ValueError("give aortic_waveform_mmHg or other aortic pressures, not both")
+        wave = self.aortic_waveform_mmHg
+        if wave is not None and not (min(wave) > 10 and max(wave) < 300):
+            raise ValueError(
+                f"aortic_waveform_mmHg within 10 to 300 mmHg; it goes from {min(wave):.4g} to {max(wave):.4g}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from meshing.errors import InputError
-from pipeline.case import Case, CtInput, Input, PhantomInput, SurfaceInput
+from pipeline.case import Case, CtInput, Input, PhantomInput, Physiology, SurfaceInput
 from pipeline.imaging.names import FILE_OF_CORONARIES
 from pipeline.segmentation import BUNDLED
 
@@ -49,7 +49,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Case:
     data = _read(path)
     for text in overrides:
         _override(data, text)
-    data = _with_preset(path, data)
+    data = _with_waveforms(path, _with_preset(path, data))
     try:
         case = Case.model_validate(data)
     except ValidationError as error:
@@ -63,6 +63,22 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Case:
     if missing:
         raise _faults(path, missing)
     return case
+
+
+def _with_waveforms(path: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """The case with waveforms that are files or coefficients as values (`pipeline.physiology.waveforms`)."""
+    physiology = data.get("physiology")
+    if not isinstance(physiology, dict) or "aortic_waveform_mmHg" not in physiology:
+        return data
+    given = physiology["aortic_waveform_mmHg"]
+    rate = physiology.get("heart_rate_per_min", Physiology().heart_rate_per_min)
+    if isinstance(given, list) or not isinstance(rate, int | float) or rate <= 0:
+        return data
+    from pipeline.physiology.waveforms import resolved
+
+    field = "physiology.aortic_waveform_mmHg"
+    values = resolved(given, float(rate), path.resolve().parent, field)
+    return {**data, "physiology": {**physiology, "aortic_waveform_mmHg": values}}
 
 
 def _with_preset(path: Path, data: dict[str, Any]) -> dict[str, Any]:
