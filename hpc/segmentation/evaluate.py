@@ -1,9 +1,9 @@
 """How good the segmentation is on scans built another way: ``make eval-segmentation``.
 
 ``python hpc/segmentation/evaluate.py [--seeds 12] [--model PATH] [--method network classical] [--held-out]
-[--no-ffr]``. For every seed a scan (`scans.make`; with ``--held-out`` `held_out.make`: scans as in training, of other
-seeds), its coronaries by each method, how far they are from the truth (`measures`), and what that does to FFR
-(`flows`). Vessels are judged where their reference diameter is at least 1.5 mm; thinner ones count neither way. Rows
+[--no-ffr] [--diseased]``. For every seed a scan (`scans.make`; with ``--held-out`` `held_out.make`: scans as in
+training, of other seeds), its coronaries by each method, how far they are from the truth (`measures`), and what that
+does to FFR (`flows`). Vessels are judged where their reference diameter is at least 1.5 mm; thinner ones count neither way. Rows
 are kept in ``rows.jsonl`` and scans in ``scan_SEED.npz``; a killed run goes on, and after other weights only the rows
 need be removed. The verdict against the limits is in ``evaluation.json``.
 """
@@ -185,11 +185,15 @@ def by_classical(truth: Truth, grid: Volume, scan: scans.TestScan) -> Found:
     return mask.astype(np.float32), bodies
 
 
-def ffr_of(found: Found, scan: scans.TestScan, grid: Volume, where: Path, method: str) -> list[Any]:
-    """Errors of FFR of both sides (`flows.ffr_errors`)."""
+def ffr_of(
+    found: Found, scan: scans.TestScan, grid: Volume, where: Path, method: str, *, diseased: bool
+) -> list[Any]:
+    """Errors of FFR of both sides, or of those with a lesion (`flows.ffr_errors`)."""
     shares, bodies = found
     out = []
     for side in scan.anatomy.arteries:
+        if diseased and not flows.is_diseased(scan.anatomy, side):
+            continue
         if side not in bodies:
             out.append({"side": side, "fault": f"no {side} tree found", "exact": False})
             continue
@@ -216,7 +220,7 @@ def evaluate(
         row |= judge(truth, found[0])
         if not args.no_ffr:
             where = args.output / f"flow_{scan.seed}"
-            row["ffr"] = ffr_of(found, scan, grid, where, method)
+            row["ffr"] = ffr_of(found, scan, grid, where, method, diseased=args.diseased)
     except ComputationError as error:
         row["fault"] = str(error)
     return row
@@ -232,6 +236,7 @@ def main() -> int:
                         default=["network", "classical"])  # fmt: skip
     parser.add_argument("--held-out", action="store_true", help="scans as in training")
     parser.add_argument("--no-ffr", action="store_true", help="leave the errors of FFR out")
+    parser.add_argument("--diseased", action="store_true", help="FFR of trees with lesions only")
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     name = "eval-held-out" if args.held_out else "eval-segmentation"

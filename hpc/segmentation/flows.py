@@ -258,6 +258,15 @@ def narrowed(anatomy: Scanned, side: str, at: Array) -> bool:
     return False
 
 
+def is_diseased(anatomy: Scanned, side: str) -> bool:
+    """Whether a lesion was drawn into a side's vessels that errors of FFR are told of."""
+    return any(
+        bool(((walk.radius < (1 - _LESION) * ref) & (2 * ref >= FFR_FROM_MM)).any())
+        for walk in anatomy.arteries[side]
+        for ref in (reference_radius(walk),)
+    )
+
+
 def summary(sides: list[dict[str, Any]]) -> dict[str, Any]:
     """Errors of FFR distal of drawn lesions, by stenosis, and decisions at 0.80 that change; trees that failed.
 

@@ -11,7 +11,6 @@ from scipy.spatial import cKDTree
 
 from meshing.errors import ComputationError
 from pipeline.segmentation.bridging import (
-    LEAST_MM3,
     REACH_MM,
     WALL,
     Bridge,
@@ -21,16 +20,15 @@ from pipeline.segmentation.bridging import (
     to_world,
 )
 from pipeline.segmentation.predict import Probabilities
+from pipeline.segmentation.unsure import FULL, calcium_near, joining, raised, widened
 from pipeline.segmentation.veins import Vein, find_veins
 
-_WEAK = 0.2  # connected to what is surely lumen, it may be lumen
 _SURE, _NEIGHBOURS, _PRUNINGS = 0.8, 9, 3  # see `_pruned`; of 27 with itself
 _AORTA_MM3 = 2000.0
 _CANDIDATES = 5
 _ROOT_MM = 12.0  # the aorta's part so near to where arteries begin
 
 Mask = npt.NDArray[np.bool_]
-_FULL = np.ones((3, 3, 3), np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +77,13 @@ def coronary_trees(found: Probabilities) -> Coronaries:
     """
     voxel = abs(float(np.linalg.det(found.affine[:3, :3])))
     edge = float(voxel ** (1 / 3))
-    lumen = _raised(found.of("lumen").array.astype(np.float32), voxel)
     aortic = found.of("aorta").array > WALL
+    blood = float(np.median(found.hu[aortic])) if aortic.any() else 0.0
+    lumen, stretches = raised(found.of("lumen").array.astype(np.float32), voxel)
+    calcium = calcium_near(found.of("calcium").array)
+    lumen = widened(lumen, stretches, found.hu, calcium, blood, edge)
     pieces = _pieces(found, lumen)
-    mask, veins = find_veins(pieces, float(np.median(found.hu[aortic])) if aortic.any() else 0.0)
+    mask, veins = find_veins(pieces, blood)
     if veins:
         lumen = np.where(mask, np.float32(0), lumen)
         pieces = _pieces(found, lumen)
@@ -108,10 +109,10 @@ def coronary_trees(found: Probabilities) -> Coronaries:
     trees = []
     for number, mine, begin, side in zip(numbers, masks, first, sides, strict=True):
         at = _centre(begin, found.affine)
-        with_skin = ndimage.binary_dilation(mine, _FULL) & (mine | (bridging.owner == 0))
+        with_skin = ndimage.binary_dilation(mine, FULL) & (mine | (bridging.owner == 0))
         volume = float(bridging.lumen[with_skin].sum(dtype=np.float64)) * voxel
         trees.append(CoronaryTree(number, side, tuple(bridging.bridges[number - 1]), at, volume))
-    shares = np.where(ndimage.binary_dilation(bridging.owner > 0, _FULL), bridging.lumen, 0.0)
+    shares = np.where(ndimage.binary_dilation(bridging.owner > 0, FULL), bridging.lumen, 0.0)
     return Coronaries(
         shares.astype(np.float32), bridging.owner, tuple(trees), tuple(veins), found.affine
     )
@@ -127,7 +128,7 @@ def _beginning(mine: Mask, aorta: Mask, edge: float) -> Mask:
 
 
 def _pieces(found: Probabilities, lumen: npt.NDArray[np.float32]) -> Pieces:
-    labels, count = ndimage.label(lumen > WALL, _FULL)
+    labels, count = ndimage.label(lumen > WALL, FULL)
     voxel = abs(float(np.linalg.det(found.affine[:3, :3])))
     sizes = np.bincount(labels.ravel(), minlength=count + 1) * voxel
     depth = ndimage.distance_transform_edt(labels > 0, sampling=voxel ** (1 / 3))
@@ -163,56 +164,17 @@ def _best(
     return best
 
 
-def _raised(lumen: npt.NDArray[np.float32], voxel_mm3: float) -> npt.NDArray[np.float32]:
-    """Stretches of what may be lumen, beyond what surely is, become lumen where they join pieces or are long.
-
-    The skin of sure lumen stays as it is, and small growths on it are none.
-    """
-    sure = lumen > WALL
-    grown = _grown_from(sure, lumen > _WEAK)
-    stretches, count = ndimage.label(grown & ~ndimage.binary_dilation(sure, _FULL), _FULL)
-    if count == 0:
-        return lumen
-    joins = _joining(stretches, count, sure)
-    long = np.bincount(stretches.ravel())[1:] * voxel_mm3 >= LEAST_MM3
-    kept = np.concatenate([[False], joins | long])[stretches]
-    raised = grown & ndimage.binary_dilation(kept, _FULL)
-    return np.where(raised, np.minimum(lumen + np.float32(WALL - _WEAK), 1.0), lumen)
-
-
-def _joining(parts: npt.NDArray[np.int32], count: int, body: Mask) -> Mask:
-    """Which of numbered parts reach two pieces of a body, ``(count,)``."""
-    pieces, last = ndimage.label(body, _FULL)
-    most = ndimage.maximum_filter(pieces, 5)
-    least = ndimage.minimum_filter(np.where(body, pieces, last + 1), 5)
-    at, numbers = np.flatnonzero(parts), np.arange(1, count + 1)
-    part = parts.ravel()[at]
-    highest = ndimage.maximum(most.ravel()[at], part, numbers)
-    return np.asarray(highest > ndimage.minimum(least.ravel()[at], part, numbers))
-
-
 def _pruned(body: Mask, lumen: npt.NDArray[np.float32]) -> Mask:
     """A body without specks on its skin: voxels that are not sure and have few neighbours, and join nothing."""
     left = body.copy()
     for _ in range(_PRUNINGS):
-        neighbours = ndimage.convolve(
-            left.astype(np.uint8), _FULL.astype(np.uint8), mode="constant"
-        )
+        neighbours = ndimage.convolve(left.astype(np.uint8), FULL.astype(np.uint8), mode="constant")
         left &= (neighbours > _NEIGHBOURS) | (lumen > _SURE)
-    removed, count = ndimage.label(body & ~left, _FULL)
+    removed, count = ndimage.label(body & ~left, FULL)
     if count == 0:
         return body
-    kept = np.concatenate([[False], _joining(removed, count, left)])
+    kept = np.concatenate([[False], joining(removed, count, left)])
     return np.asarray(left | kept[removed])
-
-
-def _grown_from(sure: Mask, weak: Mask) -> Mask:
-    """Hysteresis: the parts of ``weak`` that touch ``sure``."""
-    pieces, count = ndimage.label(weak, _FULL)
-    kept = np.zeros(count + 1, np.bool_)
-    kept[np.unique(pieces[sure])] = True
-    kept[0] = False
-    return kept[pieces]
 
 
 def _sides(middles: list[Point], root: Point) -> list[str]:

@@ -206,3 +206,41 @@ def test_a_trunk_that_runs_beside_the_aorta_is_bridged_along_its_own_way():
     assert tree.bridges[0].seen
     assert tree.ostium_mm[0] == pytest.approx(20, abs=1.5)
     assert (told.owner > 0)[vessel & ~aorta].mean() > 0.8
+
+
+UNSURE = ball([49, 23, 17], 4) & rod([40, 20, 15], [57, 25, 20], 0.6)  # a thread in LEFT's middle
+
+
+def unsure(vessel, hu, calcium=None):
+    """The network is sure of a vessel but for eight millimetres, where it sees a thread."""
+    told = found(vessel & ~ball([49, 23, 17], 4), hu=hu)
+    told.values[0][UNSURE] = 0.3
+    if calcium is not None:
+        told.values[2][calcium] = 0.9
+    return told
+
+
+def area(coronaries):
+    """Of the lumen where the network was unsure, over that of `LEFT`."""
+    near = ball([49, 23, 17], 2)
+    return float(coronaries.shares[near].sum() / LEFT[near].sum())
+
+
+def test_where_the_network_is_unsure_the_ct_gives_the_width():
+    assert (
+        0.65 < area(coronary_trees(unsure(LEFT, ct(LEFT)))) < 1.1
+    )  # a thread: below 0.3, see below
+
+
+def test_a_throat_is_not_widened():
+    throat = (LEFT & ~ball([49, 23, 17], 4)) | UNSURE
+    assert area(coronary_trees(unsure(throat, ct(throat)))) < 0.3
+
+
+def test_neither_calcium_nor_a_chamber_becomes_lumen():
+    beside = LEFT & ball([49, 23, 17], 4) & ~UNSURE
+    assert area(coronary_trees(unsure(LEFT, ct(LEFT), calcium=beside))) < 0.35
+    chamber = ball([49, 31, 17], 7)
+    thread = (LEFT & ~ball([49, 23, 17], 4)) | UNSURE
+    coronaries = coronary_trees(unsure(thread & ~chamber, ct(thread, chamber)))
+    assert (coronaries.owner > 0)[chamber & ~LEFT].mean() < 0.02
