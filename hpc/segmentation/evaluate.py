@@ -3,9 +3,9 @@
 ``python hpc/segmentation/evaluate.py [--seeds 12] [--model PATH] [--method network classical] [--held-out]
 [--no-ffr] [--diseased]``. For every seed a scan (`scans.make`; with ``--held-out`` `held_out.make`: scans as in
 training, of other seeds), its coronaries by each method, how far they are from the truth (`measures`), and what that
-does to FFR (`flows`). Vessels are judged where their reference diameter is at least 1.5 mm; thinner ones count neither way. Rows
-are kept in ``rows.jsonl`` and scans in ``scan_SEED.npz``; a killed run goes on, and after other weights only the rows
-need be removed. The verdict against the limits is in ``evaluation.json``.
+does to FFR (`flows`). Vessels are judged where their reference diameter is at least 1.5 mm; thinner ones count neither
+way. Rows are kept in ``rows.jsonl`` and scans in ``scan_SEED.npz``; a killed run goes on, and after other weights only
+the rows need be removed. The verdict against the limits is in ``evaluation.json``.
 """
 
 from __future__ import annotations
