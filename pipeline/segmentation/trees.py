@@ -80,8 +80,7 @@ def coronary_trees(found: Probabilities) -> Coronaries:
     aortic = found.of("aorta").array > WALL
     blood = float(np.median(found.hu[aortic])) if aortic.any() else 0.0
     lumen, stretches = raised(found.of("lumen").array.astype(np.float32), voxel)
-    calcium = calcium_near(found.of("calcium").array)
-    lumen = widened(lumen, stretches, found.hu, calcium, blood, edge)
+    lumen = widened(lumen, stretches, found.hu, _calcium(found), blood, edge)
     pieces = _pieces(found, lumen)
     mask, veins = find_veins(pieces, blood)
     if veins:
@@ -116,6 +115,13 @@ def coronary_trees(found: Probabilities) -> Coronaries:
     return Coronaries(
         shares.astype(np.float32), bridging.owner, tuple(trees), tuple(veins), found.affine
     )
+
+
+def _calcium(found: Probabilities) -> Mask:
+    """Where there may be calcium, as far as the network knows any."""
+    if "calcium" not in found.names:
+        return np.zeros(found.hu.shape, np.bool_)
+    return calcium_near(found.of("calcium").array)
 
 
 def _beginning(mine: Mask, aorta: Mask, edge: float) -> Mask:
