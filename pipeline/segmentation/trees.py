@@ -20,7 +20,14 @@ from pipeline.segmentation.bridging import (
     to_world,
 )
 from pipeline.segmentation.predict import Probabilities
-from pipeline.segmentation.unsure import FULL, calcium_near, joining, raised, widened
+from pipeline.segmentation.unsure import (
+    FULL,
+    calcium_near,
+    joining,
+    raised,
+    widened,
+    with_bright_wall,
+)
 from pipeline.segmentation.veins import Vein, find_veins
 
 _SURE, _NEIGHBOURS, _PRUNINGS = 0.8, 9, 3  # see `_pruned`; of 27 with itself
@@ -79,8 +86,12 @@ def coronary_trees(found: Probabilities) -> Coronaries:
     edge = float(voxel ** (1 / 3))
     aortic = found.of("aorta").array > WALL
     blood = float(np.median(found.hu[aortic])) if aortic.any() else 0.0
-    lumen, stretches = raised(found.of("lumen").array.astype(np.float32), voxel)
-    lumen = widened(lumen, stretches, found.hu, _calcium(found), blood, edge)
+    lumen, calcium = found.of("lumen").array.astype(np.float32), _calcium(found)
+    if "wall" in found.names:
+        wall = found.of("wall").array.astype(np.float32)
+        lumen = with_bright_wall(lumen, wall, found.hu, calcium, blood)
+    lumen, stretches = raised(lumen, voxel)
+    lumen = widened(lumen, stretches, found.hu, calcium, blood, edge)
     pieces = _pieces(found, lumen)
     mask, veins = find_veins(pieces, blood)
     if veins:

@@ -19,7 +19,31 @@ _WEAK = 0.2  # connected to what is surely lumen, it may be lumen
 _AROUND_MM = 1.6  # from a stretch, blood counts
 _WIDE_MM = 3.0  # depth of blood that is no coronary's
 _CALCIUM = 0.2
+_BLOOD = 0.8  # of the aorta's contrast: so bright is no plaque
 _GRAIN_VOXELS = 0.6  # noise that is taken out of the CT
+
+
+def with_bright_wall(
+    lumen: Singles, wall: Singles, hu: Singles, calcium: Mask, aorta_hu: float
+) -> Singles:
+    """The lumen's probabilities with those of what is called plaque, but is as bright as blood and no calcium.
+
+    Nothing changes where the CT has half the blood's contrast or less: at the wall, and in a throat that blurs.
+
+    Args:
+        lumen: Probabilities.
+        wall: Those of wall and plaque.
+        hu: The CT.
+        calcium: Where there may be some.
+        aorta_hu: Of the aorta's blood.
+    """
+    if aorta_hu <= TISSUE_HU:
+        return lumen
+    smooth = ndimage.gaussian_filter(hu, _GRAIN_VOXELS)
+    share = (smooth - TISSUE_HU) / (aorta_hu - TISSUE_HU)
+    blood = np.clip((share - WALL) / (_BLOOD - WALL), 0.0, 1.0)
+    out: Singles = np.minimum(lumen + np.where(calcium, 0.0, wall * blood), 1.0).astype(np.float32)
+    return out
 
 
 def raised(lumen: Singles, voxel_mm3: float) -> tuple[Singles, Mask]:

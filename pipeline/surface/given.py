@@ -43,7 +43,7 @@ def lumen_of_file(
     mesh = manifold(mesh, record)
     mesh = one_body(mesh, options.keep, record)
     mesh, ends = close_holes(mesh, record)
-    mesh = uncross(mesh.compact(), record)
+    mesh = one_body(uncross(mesh.compact(), record), options.keep, record).compact()
     _check_diameter(mesh, source)
     _check_caps(mesh, source)
     if not ends and mesh.volume <= 0.0:

@@ -11,7 +11,7 @@ import pyvista as pv
 
 from meshing.errors import InputError
 from pipeline.case import SurfaceInput, SurfaceOptions
-from pipeline.surface import TriangleMesh, run, write_stl
+from pipeline.surface import TriangleMesh, given, run, write_stl
 from pipeline.surface.crossing import crossing_triangles
 from pipeline.surface.mend import _refilled
 from pipeline.surface.topology import Edges
@@ -361,3 +361,15 @@ def test_no_crumb_is_left_in_a_rebuilt_place():
     assert out is not None
     assert (Edges.of(out.triangles).count == 2).all()
     assert out.volume == pytest.approx(mesh.volume, rel=5e-3)
+
+
+def test_what_a_rebuilt_place_cuts_off_is_dropped(tmp_path, monkeypatch):
+    """A blob that hung on a neck which crossed itself."""
+    mesh = vessel()
+    blob = TriangleMesh.of(0.1 * mesh.points + TOP + [0, 2, 0], mesh.triangles)
+    monkeypatch.setattr(given, "uncross", lambda told, _: joined(told, blob))
+    write_stl(mesh, tmp_path / "vessel.stl")
+    source = SurfaceInput(kind="surface", path=tmp_path / "vessel.stl")
+    out, report = given.lumen_of_file(source, SurfaceOptions())
+    assert len(out.triangles) == len(mesh.triangles)
+    assert len(report["bodies_dropped"]) == 1

@@ -244,3 +244,20 @@ def test_neither_calcium_nor_a_chamber_becomes_lumen():
     thread = (LEFT & ~ball([49, 23, 17], 4)) | UNSURE
     coronaries = coronary_trees(unsure(thread & ~chamber, ct(thread, chamber)))
     assert (coronaries.owner > 0)[chamber & ~LEFT].mean() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("hu", "calcium", "kept"), [(400, 0, True), (100, 0, False), (400, 0.9, False)]
+)
+def test_plaque_as_bright_as_blood_is_blood_unless_it_is_calcium(hu, calcium, kept):
+    """Where the network is of two minds, four to five, over eight millimetres of a vessel."""
+    place = LEFT & ball([49, 23, 17], 4)
+    image = gaussian_filter(np.where(place, float(hu), ct(LEFT)).astype(np.float32), 0.3)
+    values = np.zeros((4, *SHAPE), np.float16)
+    values[0] = np.where(LEFT, np.where(place, 0.4, 0.95), 0)
+    values[1] = np.where(AORTA, 0.98, 0.01)
+    values[2] = np.where(place, calcium, 0)
+    values[3] = np.where(place, 0.5, 0)
+    told = Probabilities(values, ("lumen", "aorta", "calcium", "wall"), AFFINE, image)
+    shares = coronary_trees(told).shares
+    assert (shares[place & ball([49, 23, 17], 2)].mean() > 0.8) == kept
