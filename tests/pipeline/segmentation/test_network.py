@@ -49,7 +49,7 @@ def test_bundled_weights():
     """Small enough to ship, readable, and told what they were trained on."""
     assert BUNDLED.stat().st_size <= 15e6
     model = load(BUNDLED)
-    assert model.design == Design(wall=0.6)
+    assert model.design == Design()
     assert model.card["data"] == ["synthetic CT of ffr3d (pipeline.phantom.scan)"]
     card, steps = model.card, 0
     while card:
