@@ -122,9 +122,8 @@ def input_files(case: Case) -> dict[str, Path]:
     files = {"input.path": case.input.path}
     if isinstance(case.input, SurfaceInput):
         files |= {f"input.caps.{name}": file for name, file in case.input.caps.items()}
-    if isinstance(case.input, CtInput):
-        model = case.input.model or BUNDLED
-        files |= {"input.model": model} if case.input.model or model.is_file() else {}
+    if isinstance(case.input, CtInput) and (case.input.model or BUNDLED.is_file()):
+        files["input.model"] = case.input.model or BUNDLED
     return files
 
 
