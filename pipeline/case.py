@@ -70,6 +70,9 @@ class PhantomStenosis(Section):
     eccentricity: float = Field(
         default=0.0, ge=0, le=1, description="0 concentric; 1 one wall untouched"
     )
+    plateau: float = Field(
+        default=0.0, ge=0, le=0.9, description="part of the length that is as narrow as the throat"
+    )
 
 
 class PhantomInput(Section):

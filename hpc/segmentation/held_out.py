@@ -34,13 +34,13 @@ class Phantoms:
         }
 
     def bent(self, points: Array) -> Array:
-        """Space is not bent."""
-        return points
+        """Points where space has been displaced."""
+        return self.scene.among_vessels(points)
 
     def lumen_distance(self, points: Array, side: str) -> Array:
         """Signed distance to a side's lumen, negative inside, ``(n,)``; vessels go on behind their ends."""
         tree = self.scene.vessels[SIDES.index(side)].lumen
-        return tree.signed_distance(points, cut=False)
+        return tree.signed_distance(self.bent(points), cut=False)
 
     def aorta_distance(self, points: Array) -> Array:
         """Signed distance to the aortic blood, negative inside, ``(n,)``; cut at some millimetres."""

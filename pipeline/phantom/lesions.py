@@ -20,7 +20,8 @@ def apply_lesions(
 ) -> Tree:
     """Narrow the tree.
 
-    With the weight ``w = (1 + cos(2 pi (s - s0) / L)) / 2`` within half a length L of the throat s0, the
+    With the weight ``w = (1 + cos(2 pi (s - s0) / L)) / 2`` within half a length L of the throat s0 (with a
+    plateau, w = 1 there and the cosine on either side), the
     radius becomes ``(1 - w) r(s) + w (1 - reduction) r(s0)``: its slope at the throat is zero even on a
     tapering vessel, so the throat is the minimum lumen and has exactly the wanted diameter. The disc
     centre shifts by ``eccentricity`` times the loss of radius, in a direction drawn from ``rng``.
@@ -82,8 +83,8 @@ def _narrowed(
     side = across(tangent[nearest], angle)
     normal = side - (tangent @ side)[:, None] * tangent
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-    phase = np.clip((knots - throat) / stenosis.length_mm, -0.5, 0.5)
-    weight = 0.5 * (1.0 + np.cos(2 * np.pi * phase))
+    beyond = np.abs(knots - throat) / (stenosis.length_mm / 2) - stenosis.plateau
+    weight = 0.5 * (1.0 + np.cos(np.pi * np.clip(beyond / (1.0 - stenosis.plateau), 0.0, 1.0)))
     reference = float(old[nearest, 6])
     least = reference * (1.0 - stenosis.diameter_reduction)
     radius = (1.0 - weight) * old[:, 6] + weight * least

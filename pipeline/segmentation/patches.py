@@ -33,7 +33,7 @@ from pipeline.segmentation.sample import Sample, Singles, Turn, Wide, sample_of
 _MARGIN = 6  # voxels composed around a patch, so that the point spread has no edge in it
 _MOVED, _STEPPED = 0.15, 0.1  # parts of the samples
 _WHOLE = 0.3  # part of the samples whose wide image is not cut
-_THROATS, _OSTIA, _ANYWHERE = 0.3, 0.15, 0.15  # parts of the patches; the rest: any coronary
+_THROATS, _OSTIA, _ANYWHERE = 0.4, 0.15, 0.1  # parts of the patches; the rest: any coronary
 _LEAN = 0.15  # of the wide voxels' axes against the patient's [rad], standard deviation
 
 

@@ -117,6 +117,27 @@ def test_the_throat_is_the_minimum(left):
     assert radius.min() == pytest.approx(fact.minimum_lumen_diameter_mm / 2, rel=1e-9)
 
 
+@pytest.mark.parametrize("plateau", [0.0, 0.5, 0.8])
+def test_a_plateau_is_as_narrow_as_the_throat(plateau):
+    stenosis = {
+        "branch": "LAD",
+        "position": 0.4,
+        "diameter_reduction": 0.5,
+        "length_mm": 16.0,
+        "plateau": plateau,
+    }
+    tree = build(PhantomInput(seed=3, stenoses=(stenosis,)))
+    fact = tree.stenoses[0]
+    segment = next(s for s in tree.segments if s.name == "LAD")
+    path, throat = tree.paths[segment.path], segment.start + fact.throat_mm
+    least = fact.minimum_lumen_diameter_mm / 2
+    off = np.linspace(-0.98, 0.98, 99) * plateau * 8.0
+    assert path.spline(throat + off)[:, 6] == pytest.approx(least, rel=2e-3)
+    beyond = path.spline(throat + np.array([-1, 1]) * 8.0 * (0.5 + plateau / 2))[:, 6]
+    assert (beyond > 1.3 * least).all()
+    assert path.spline(throat + 8.5)[6] > 1.7 * least  # a branch leaves before
+
+
 def test_full_eccentricity_leaves_one_wall_untouched(left):
     fact = left.stenoses[1]
     segment = next(s for s in left.segments if s.name == "LCx")

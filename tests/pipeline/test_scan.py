@@ -13,7 +13,9 @@ from pipeline.imaging import Volume, read_volume
 from pipeline.phantom import build, tube
 from pipeline.phantom.layout import Heart
 from pipeline.phantom.scan import Scanner, compose, draw_scene, render, scene_of
+from pipeline.phantom.scan.bend import Bend
 from pipeline.phantom.scan.heart import Ostium, aortic_root
+from pipeline.phantom.scan.plaque import diseased
 from pipeline.phantom.scan.shapes import Waves, ellipsoid, hose
 from pipeline.phantom.scan.stent import stent_on
 
@@ -43,11 +45,41 @@ def test_the_distance_is_that_of_the_tree(scene):
     scan = render(scene, voxels, QUIET, np.random.default_rng(0))
     index = np.argwhere(np.abs(scan.exact.distance) < 1.2)
     points = voxels.to_world(index.astype(float))
-    exact = np.min([v.lumen.signed_distance(points, cut=False) for v in scene.vessels], axis=0)
+    drawn = scene.among_vessels(points)
+    exact = np.min([v.lumen.signed_distance(drawn, cut=False) for v in scene.vessels], axis=0)
     outside = scene.aorta(scene.to_heart(points)) > 1.0
     got = scan.exact.distance[tuple(index.T)]
     assert outside.any()
     assert got[outside] == pytest.approx(exact[outside], abs=1e-5)
+
+
+def test_bent_vessels_come_back():
+    rng = np.random.default_rng(1)
+    bend = Bend(
+        (Waves.draw(rng, 7.0, 0.25), Waves.draw(rng, 7.0, 0.25), Waves.draw(rng, 7.0, 0.25))
+    )
+    points = rng.uniform(-30, 30, (4000, 3))
+    moved = bend(points) - points
+    assert moved.std(axis=0) == pytest.approx(0.25, rel=0.3)
+    assert np.linalg.norm(bend(bend.back(points)) - points, axis=1).max() < 0.01
+
+
+def test_outer_walls_are_pushed_out_at_some_lesions():
+    lesion = {"branch": "LAD", "position": 0.4, "diameter_reduction": 0.5, "length_mm": 12.0}
+    tree = build(PhantomInput(seed=3, stenoses=(lesion,)))
+    path = tree.paths[0]
+    wider = []
+    for seed in range(40):
+        plain, pushed = (
+            diseased(tree, np.random.default_rng(seed), remodelled=on).outer.paths[0].radius
+            for on in (False, True)
+        )
+        wider.append(float((pushed - plain).max()))
+        assert (pushed >= plain).all()
+        assert pushed[0] == plain[0]
+    at = np.abs(path.knots - path.start).argmax()
+    assert wider.count(0.0) in range(10, 31)
+    assert 0.3 * path.radius[at] < max(wider) < 0.41 * path.healthy.max()
 
 
 def test_blood_fat_and_lung_have_their_grey(scene):

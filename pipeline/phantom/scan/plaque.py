@@ -13,9 +13,12 @@ import numpy as np
 from pipeline.phantom.lesions import across
 from pipeline.phantom.path import Array, Path
 from pipeline.phantom.scan.stent import Stent, draw_stents
-from pipeline.phantom.tree import Tree
+from pipeline.phantom.tree import Segment, Tree
 
 WALL_MM = (0.25, 0.45)  # thickness of a healthy coronary wall
+# A plaque pushes the outer wall out before it narrows the lumen: Glagov et al., N Engl J Med 1987;316:1371-1375,
+# doi 10.1056/NEJM198705283162204. Part of the radius, at most.
+_REMODELLED = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,14 @@ class Diseased:
     stents: tuple[Stent, ...] = ()
 
 
-def diseased(tree: Tree, rng: np.random.Generator) -> Diseased:
-    """Draw walls, plaques, calcium and stents."""
+def diseased(tree: Tree, rng: np.random.Generator, *, remodelled: bool = False) -> Diseased:
+    """Draw walls, plaques, calcium and stents.
+
+    Args:
+        tree: The lumen.
+        rng: Draws.
+        remodelled: The outer wall is pushed out at half of the lesions.
+    """
     wall = float(rng.uniform(*WALL_MM))
     paths = tuple(
         replace(p, offset=np.zeros_like(p.offset), radius=p.healthy + wall) for p in tree.paths
@@ -81,6 +90,10 @@ def diseased(tree: Tree, rng: np.random.Generator) -> Diseased:
             for _ in range(count):
                 s = s0 + 0.4 * lesion.length_mm * float(rng.uniform(-1, 1))
                 calcium.append(_body(path, s, wall, rng))
+    if remodelled:
+        paths = tuple(
+            _pushed_out(path, number, tree, index, rng) for number, path in enumerate(paths)
+        )
     for segment in tree.segments:
         spots = rng.poisson(0.35) if rng.uniform() < 0.5 else 0
         for _ in range(spots):
@@ -88,6 +101,20 @@ def diseased(tree: Tree, rng: np.random.Generator) -> Diseased:
             calcium.append(_body(tree.paths[segment.path], s, wall, rng))
     outer = replace(tree, paths=paths)
     return Diseased(tree, outer, tuple(plaque), tuple(calcium), draw_stents(tree, rng.spawn(1)[0]))
+
+
+def _pushed_out(
+    path: Path, number: int, tree: Tree, index: dict[str, Segment], rng: np.random.Generator
+) -> Path:
+    """An outer wall, wider at half of the lesions on its path."""
+    radius = path.radius.copy()
+    for lesion in tree.stenoses:
+        segment = index[lesion.branch]
+        if segment.path != number or rng.uniform() < 0.5:
+            continue
+        off = (path.knots - segment.start - lesion.throat_mm) / (0.4 * lesion.length_mm)
+        radius += rng.uniform(0, _REMODELLED) * path.healthy * np.exp(-(off**2))
+    return replace(path, radius=radius)
 
 
 def _body(path: Path, s: float, wall: float, rng: np.random.Generator) -> Calcium:

@@ -223,10 +223,11 @@ def _arteries(
             continue
         index = np.column_stack(np.unravel_index(near, size))
         points = index @ affine[:3, :3].T + affine[:3, 3]
-        painted = _painted(hu.reshape(-1)[near], vessel, points, voxel, scene.contrast)
+        drawn = scene.among_vessels(points)
+        painted = _painted(hu.reshape(-1)[near], vessel, drawn, voxel, scene.contrast)
         hu.reshape(-1)[near] = painted.hu
         for stent in vessel.stents:
-            _put_metal(hu, stent, affine)
+            _put_metal(hu, stent, scene, affine)
         aorta = scene.aorta(scene.to_heart(points))
         lumen = np.clip(np.maximum(painted.distance, -aorta), -_BAND_MM, _BAND_MM)
         outside = 1 - _share(aorta, voxel)
@@ -236,10 +237,11 @@ def _arteries(
     return distance, shares
 
 
-def _put_metal(hu: Field, stent: Stent, affine: Array) -> None:
+def _put_metal(hu: Field, stent: Stent, scene: Scene, affine: Array) -> None:
     """Struts into the voxels that hold them, by their volume: a voxel has a few per cent of metal."""
     inverse = np.linalg.inv(affine)
-    index = np.rint(stent.struts @ inverse[:3, :3].T + inverse[:3, 3]).astype(np.int64)
+    struts = stent.struts if scene.bend is None else scene.bend.back(stent.struts)
+    index = np.rint(struts @ inverse[:3, :3].T + inverse[:3, 3]).astype(np.int64)
     inside = ((index >= 0) & (index < hu.shape)).all(axis=1)
     where, count = np.unique(
         np.ravel_multi_index(tuple(index[inside].T), hu.shape), return_counts=True
