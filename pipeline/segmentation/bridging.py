@@ -16,6 +16,8 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.graph import MCP_Geometric
 
+from pipeline.segmentation.aorta import with_wide_blood
+
 WALL = 0.5  # probability at the lumen's wall
 LEAST_MM3 = 15.0  # smaller pieces are noise
 REACH_MM = 1.5  # a tree begins this near to the aorta
@@ -36,6 +38,8 @@ _BRIGHT, _BRIGHT_PART = (
 )  # of blood; largest part of an artery's surroundings that is so bright
 _SHELL_MM = (0.7, 1.7)  # what is called its surroundings
 _GRAIN_VOXELS = 0.6  # noise of the CT that is taken out of a bridge's wall
+_HELD = 0.5  # of the width of a bridge's ends: the least that it has in calcium
+_EVEN_VOXELS = 1.0  # the same for the aorta's blood, in which no voxel may be dark
 _BONE = 1.3  # what is so much brighter than the aorta is no blood
 
 Singles = npt.NDArray[np.float32]
@@ -86,6 +90,7 @@ class Pieces:
         volumes_mm3: By number.
         depth: Distance to what is no lumen [mm].
         hu: The CT on the same voxels.
+        calcium: Where there may be some: what is bright there tells nothing of blood.
         affine: Of the voxels, cubes.
     """
 
@@ -93,6 +98,7 @@ class Pieces:
     volumes_mm3: npt.NDArray[np.floating]
     depth: Singles
     hu: Singles
+    calcium: Mask
     affine: npt.NDArray[np.float64]
 
     @property
@@ -124,9 +130,10 @@ class Pieces:
         mine, hu = self.labels[box] == number, self.hu[box]
         depth = np.where(mine, self.depth[box], 0.0)
         off = ndimage.distance_transform_edt(~mine, sampling=self.edge_mm)
-        around = hu[(off > _SHELL_MM[0]) & (off < _SHELL_MM[1])]
+        around = hu[(off > _SHELL_MM[0]) & (off < _SHELL_MM[1]) & ~self.calcium[box]]
         blood = float(np.median(hu[depth >= 0.7 * depth.max()]))
-        return blood, float(np.mean(around > TISSUE_HU + _BRIGHT * (blood - TISSUE_HU)))
+        bright = around > TISSUE_HU + _BRIGHT * (blood - TISSUE_HU)
+        return blood, float(np.mean(bright)) if len(around) else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +159,7 @@ class Bridging:
     """Gives loose pieces to the trees, or makes a tree of what the CT shows to leave the aorta, the nearest first.
 
     Attributes:
+        aorta: Its voxels, with those of wide blood that were found beside it.
         owner: Tree of each voxel, from 1; 0 for none.
         lumen: Shares, those of bridges added.
         bridges: Of each tree.
@@ -162,7 +170,7 @@ class Bridging:
     ) -> None:
         self.lumen, self._pieces, self._edge = lumen.copy(), pieces, pieces.edge_mm
         self._depth = pieces.depth
-        self._aorta, self._blood_hu = aorta, float(np.median(pieces.hu[aorta]))
+        self.aorta, self._blood_hu = aorta, float(np.median(pieces.hu[aorta]))
         self._rim = np.argwhere(aorta & ~ndimage.binary_erosion(aorta))
         self._loose = {
             k: one for k, one in arteries.items() if one.blood_hu <= _BONE * self._blood_hu
@@ -244,7 +252,12 @@ class Bridging:
         middle = full * np.minimum(deep / radius, _WIDER)  # a way keeps to the middle of a vessel
         cost = np.where(deep > _WIDER * radius + self._edge, -1.0, 1.0 / (0.02 + middle**2))
         here = self._pieces.labels[box] == gap.piece
-        there = self.owner[box] == gap.owner if gap.owner else self._aorta[box]
+        if gap.owner:
+            there = self.owner[box] == gap.owner
+        else:
+            even = ndimage.gaussian_filter(full, _EVEN_VOXELS)
+            self.aorta[box] |= with_wide_blood(self.aorta[box], even > WALL, self._edge)
+            there = self.aorta[box]
         cost[here | there] = 1e-3
         way = _way(cost, gap.start - _low(box), gap.goal - _low(box))
         if way is None:
@@ -255,20 +268,30 @@ class Bridging:
         way = way[first : last + 1] + _low(box)
         if between.min(initial=1.0) < WALL:
             return None
-        if self._length(way) > _LONGER * gap.length_mm + more:
+        length = self._length(way)
+        if length > _LONGER * gap.length_mm + more:
             return None
-        return way if self._along(gap.piece, way) >= _ALONG else None
+        beside = gap.owner == 0 and length <= REACH_MM  # too short to have a direction
+        return way if beside or self._along(gap.piece, way) >= _ALONG else None
 
     def _measured(self, way: Indices, blood: float, radius: float) -> npt.NDArray[np.floating]:
-        """Shares in the way's box from the CT: between what is around (none) and blood (all)."""
+        """Shares in the way's box from the CT: between what is around (none) and blood (all).
+
+        Beside calcium the CT does not tell: the lumen is as wide as it shows otherwise, but no thread.
+        """
         off, box = self._off(way), self._near(way)
         hu, reach = self._pieces.hu[box], 1.5 * radius + self._edge
         dark = hu < 0.5 * (blood + TISSUE_HU)
         around = hu[(off > reach) & (off < reach + 1.5) & dark]
         tissue = float(np.median(around)) if len(around) else TISSUE_HU
         share = np.clip((hu - tissue) / (blood - tissue), 0.0, 1.0)
-        smooth = ndimage.gaussian_filter(np.where(off < reach, share, 0.0), _GRAIN_VOXELS)
-        return np.where(self._aorta[box], 0.0, smooth)
+        told = (off < reach) & ~self._pieces.calcium[box]
+        smooth = ndimage.gaussian_filter(np.where(told, share, 0.0), _GRAIN_VOXELS)
+        held = 0.5 + (_HELD * radius - off) / self._edge
+        smooth = np.where(
+            self._pieces.calcium[box], np.maximum(smooth, np.clip(held, 0, 1)), smooth
+        )
+        return np.where(self.aorta[box], 0.0, smooth)
 
     def _along(self, piece: int, way: Indices) -> float:
         """Cosine between a piece's axis at its end and the way that leaves it."""

@@ -10,6 +10,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from meshing.errors import ComputationError
+from pipeline.segmentation.aorta import rolled, trunks
 from pipeline.segmentation.bridging import (
     REACH_MM,
     WALL,
@@ -84,21 +85,24 @@ def coronary_trees(found: Probabilities) -> Coronaries:
     """
     voxel = abs(float(np.linalg.det(found.affine[:3, :3])))
     edge = float(voxel ** (1 / 3))
-    aortic = found.of("aorta").array > WALL
+    called = found.of("aorta").array > WALL
+    aortic = rolled(called, edge)
     blood = float(np.median(found.hu[aortic])) if aortic.any() else 0.0
     lumen, calcium = found.of("lumen").array.astype(np.float32), _calcium(found)
+    trunk = trunks(called, aortic, lumen > WALL, edge)
+    lumen = np.where(trunk, np.maximum(lumen, found.of("aorta").array), lumen).astype(np.float32)
     if "wall" in found.names:
         wall = found.of("wall").array.astype(np.float32)
         lumen = with_bright_wall(lumen, wall, found.hu, calcium, blood)
     lumen, stretches = raised(lumen, voxel)
     lumen = widened(lumen, stretches, found.hu, calcium, blood, edge)
-    pieces = _pieces(found, lumen)
+    pieces = _pieces(found, lumen, calcium)
     mask, veins = find_veins(pieces, blood)
     if veins:
         lumen = np.where(mask, np.float32(0), lumen)
-        pieces = _pieces(found, lumen)
-    bridging, aorta = _best(found, pieces, lumen)
-    body = bridging.owner > 0
+        pieces = _pieces(found, lumen, calcium)
+    bridging = _best(aortic, pieces, lumen)
+    aorta, body = bridging.aorta, bridging.owner > 0
     for box in ndimage.find_objects(body.astype(np.uint8)):
         specks = body[box] & ~_pruned(body[box], bridging.lumen[box])
         bridging.owner[box][specks] = 0
@@ -144,22 +148,20 @@ def _beginning(mine: Mask, aorta: Mask, edge: float) -> Mask:
     return out
 
 
-def _pieces(found: Probabilities, lumen: npt.NDArray[np.float32]) -> Pieces:
+def _pieces(found: Probabilities, lumen: npt.NDArray[np.float32], calcium: Mask) -> Pieces:
     labels, count = ndimage.label(lumen > WALL, FULL)
     voxel = abs(float(np.linalg.det(found.affine[:3, :3])))
     sizes = np.bincount(labels.ravel(), minlength=count + 1) * voxel
     depth = ndimage.distance_transform_edt(labels > 0, sampling=voxel ** (1 / 3))
-    return Pieces(labels, sizes, depth.astype(np.float32), found.hu, found.affine)
+    return Pieces(labels, sizes, depth.astype(np.float32), found.hu, calcium, found.affine)
 
 
-def _best(
-    found: Probabilities, pieces: Pieces, lumen: npt.NDArray[np.float32]
-) -> tuple[Bridging, Mask]:
-    """The aorta, and what leaves it: of all that looks like an aorta, what has most coronary arteries.
+def _best(aortic: Mask, pieces: Pieces, lumen: npt.NDArray[np.float32]) -> Bridging:
+    """What leaves the aorta: of all that looks like an aorta, what has most coronary arteries.
 
     Chambers look like it where a window shows nothing else; arteries pass them, but do not leave them.
     """
-    labels, count = ndimage.label(found.of("aorta").array > WALL)
+    labels, count = ndimage.label(aortic)
     volumes = np.bincount(labels.ravel(), minlength=count + 1) * pieces.edge_mm**3
     volumes[0] = 0.0
     large = [int(k) for k in np.argsort(-volumes)[:_CANDIDATES] if volumes[k] >= _AORTA_MM3]
@@ -171,12 +173,11 @@ def _best(
         )
     arteries, best, most = pieces.arteries(), None, -1
     for k in large:
-        aorta = labels == k
-        bridging = Bridging(pieces, arteries, aorta, lumen)
+        bridging = Bridging(pieces, arteries, labels == k, lumen)
         bridging.run()
         owned = int((bridging.owner > 0).sum())
         if owned > most:
-            best, most = (bridging, aorta), owned
+            best, most = bridging, owned
     assert best is not None
     return best
 

@@ -72,6 +72,22 @@ def test_a_tree_whose_first_centimetre_was_not_seen():
     assert tree.volume_mm3 == pytest.approx((vessel & ~AORTA).sum() * H**3, rel=0.15)
 
 
+def test_a_trunk_that_is_called_aorta_is_given_back():
+    """The network calls the left main's first half centimetre aorta: too narrow for that, it is a coronary's."""
+    called = AORTA | (LEFT & (X[..., 0] < 45))
+    tree, *_ = coronary_trees(found(LEFT & ~called, called, hu=ct(LEFT))).trees
+    assert tree.ostium_mm[0] == pytest.approx(39.5, abs=1.2)
+    assert tree.volume_mm3 == pytest.approx((LEFT & ~AORTA).sum() * H**3, rel=0.15)
+    assert not tree.bridges
+
+
+def test_an_aorta_that_is_not_called_one_is_no_bridge():
+    """A third of the aorta is not seen: what leaves it begins at its wall, not in its middle."""
+    (tree,) = coronary_trees(found(LEFT & ~AORTA, AORTA & (X[..., 0] < 33), hu=ct(LEFT))).trees
+    assert tree.ostium_mm[0] == pytest.approx(39.5, abs=1.2)
+    assert tree.volume_mm3 == pytest.approx((LEFT & ~AORTA).sum() * H**3, rel=0.2)
+
+
 def test_the_largest_tree_comes_first():
     """Though it was bridged to the aorta, and a smaller one had left it before."""
     short = RIGHT & (X[..., 0] > 12)
