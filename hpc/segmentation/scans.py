@@ -210,9 +210,9 @@ def _paint_heart(
         paint(np.maximum(shape, -room), part * blood, 6)
     everywhere = np.full(len(points), 4.0, np.float32)
     trunk = np.array([20.0, -14.0, 4.0]), np.array([0.25, 0.3, 0.0]), 12.5
-    for offset, tilt, radius, part, left in (
-        (np.zeros(3), np.zeros(3), heart.aorta, 1.0, everywhere),
+    for offset, tilt, radius, part, left in (  # the aorta last: nothing runs through it
         (*trunk, rng.uniform(0.3, 1.0), room),
+        (np.zeros(3), np.zeros(3), heart.aorta, 1.0, everywhere),
     ):
         axis = heart.up + tilt
         axis /= np.linalg.norm(axis)
