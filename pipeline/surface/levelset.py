@@ -24,6 +24,7 @@ from scipy.spatial import cKDTree
 from meshing.errors import ComputationError
 from pipeline.case import SurfaceOptions
 from pipeline.imaging import Volume
+from pipeline.surface.crossing import crossing_triangles
 from pipeline.surface.mesh import Floats, TriangleMesh
 from pipeline.surface.voxels import Mask, one_lumen, thin_places
 
@@ -42,6 +43,10 @@ _AVERAGINGS = 10  # of the displacement over neighbouring vertices, a round
 # taken (linear between): whole steps would close the vessel before the volumes can open it again.
 THIN_FULL = 1.5
 THIN_STEP = 0.2
+_RETREATS, _RINGS = (
+    8,
+    3,
+)  # halvings, then all the way; triangles around a crossing that go back with it
 _MAX_TRIANGLES = 400_000
 
 
@@ -139,6 +144,23 @@ def smooth_surface(
             mesh = low_pass(mesh)
         if shares is not None:
             mesh = _held(mesh, first, SHARES_REACH * voxel)
+    return _uncrossed(mesh, first)
+
+
+def _uncrossed(mesh: TriangleMesh, first: Floats) -> TriangleMesh:
+    """Where the smoothed wall passes through itself it goes back towards its contour, which never does."""
+    way = mesh.points - first
+    part = np.ones(len(first))
+    for number in range(_RETREATS):
+        pairs, _ = crossing_triangles(mesh)
+        if len(pairs) == 0:
+            break
+        near = np.zeros(len(first), np.bool_)
+        near[mesh.triangles[np.unique(pairs)]] = True
+        for _ in range(_RINGS):
+            near[mesh.triangles[near[mesh.triangles].any(axis=1)]] = True
+        part[near] *= 0.5 if number < _RETREATS // 2 else 0.0
+        mesh = TriangleMesh(first + part[:, None] * way, mesh.triangles, mesh.cap)
     return mesh
 
 

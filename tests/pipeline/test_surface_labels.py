@@ -1,6 +1,7 @@
 """Label map to surface: radius, volume, smoothness, topology, and what is refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from pipeline.imaging import Volume, write_nifti
 from pipeline.phantom import label_map, tube
 from pipeline.surface import run
 from pipeline.surface.crossing import crossing_triangles
-from pipeline.surface.levelset import lumen_of_labels, lumen_of_shares
+from pipeline.surface.levelset import _uncrossed, lumen_of_labels, lumen_of_shares
 from pipeline.surface.topology import Edges
 
 OPTIONS = SurfaceOptions()
@@ -268,6 +269,22 @@ def test_shares_keep_throats_that_labels_lose(reduction, percent, direction):
     assert mesh.volume == pytest.approx(exact, rel=0.015)  # rims are rounded
     assert np.abs(mesh.points @ axis).max() < 15.3  # no ears
     assert genus(mesh) == 0
+
+
+@pytest.mark.parametrize("depth", [1.5, 4.0])
+def test_a_wall_pushed_through_the_other_side_goes_back(depth):
+    """Half of the push would still cross, or not: it goes as far back as it must, and nothing else moves."""
+    contour = lumen_of_labels(cylinder(2.0, 0.25, (0, 0, 1), 0.0), SurfaceOptions(smoothing=0.0))[0]
+    pushed = contour.points.copy()
+    side = (np.abs(pushed[:, 2]) < 0.5) & (pushed[:, 0] > 0.8)
+    pushed[side, 0] -= 1.2 * depth
+    rough = replace(contour, points=pushed)
+    assert len(crossing_triangles(rough)[0])
+    mended = _uncrossed(rough, contour.points)
+    assert len(crossing_triangles(mended)[0]) == 0
+    far = np.abs(contour.points[:, 2]) > 2.5
+    assert (mended.points[far] == contour.points[far]).all()
+    assert mended.points[side, 0].max() > -0.7
 
 
 def test_shares_of_another_body_do_not_count():
