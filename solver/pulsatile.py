@@ -28,7 +28,8 @@ from solver.progress import Progress
 from solver.steady import Goal, SteadySolver
 from solver.stepper import Stepper
 from solver.surrogate import orbits_of
-from solver.waveform import value
+from solver.waveform import Waveform, value
+from solver.womersley import Womersley
 
 log = logging.getLogger("solver")
 Array = npt.NDArray[np.float64]
@@ -66,6 +67,7 @@ class Pulsatile:
         errors: What each still lacked.
         before: Flows and mean pressures of the period before.
         start: Where the present period began.
+        womersley: What the inlet's flow adds to its steady shape, where it changes with time.
     """
 
     driver: SteadySolver
@@ -83,6 +85,7 @@ class Pulsatile:
     errors: list[float] = field(default_factory=list)
     before: tuple[Array, Array] | None = None
     start: _Start = field(init=False)
+    womersley: Womersley | None = None
     seconds: float = 0.0
 
     @property
@@ -105,7 +108,9 @@ class Pulsatile:
         """
         system, began = self.driver.system, perf_counter()
         means = system.openings.p0.copy(), system.openings.R.copy()
-        first = self.marched
+        first, inlet = self.marched, self.problem.inlet
+        if isinstance(inlet, FlowInlet) and isinstance(inlet.Q, Waveform):
+            self.womersley = Womersley(system, inlet.Q) if inlet.profile == "womersley" else None
         if state is None:
             self._begin()
             self._mark_start()
@@ -120,6 +125,7 @@ class Pulsatile:
             self.cycle.begin()
             self._mark_start()
         self.stepper.stop()
+        system.pulsation[:] = 0.0
         system.restore((self.cycle.mean("state"), float(-self.cycle.waves()[0][:, 0].mean())))
         system.openings.p0[:], system.openings.R[:] = means
         self.seconds = (perf_counter() - began) / max(self.marched - first, 1)
@@ -264,6 +270,8 @@ class Pulsatile:
             return None
         if isinstance(inlet, FlowInlet):
             system.Q_in = value(inlet.Q, t) / system.scales.flow
+            if self.womersley is not None:
+                self.womersley.put(t, system.pulsation)
         return float(system.Q_in)
 
     def _period(self) -> None:

@@ -14,6 +14,7 @@ from solver.coupling import LowRank
 from solver.engine import JIT_OPTIONS, MPI, dolfinx
 from solver.equations import Equations
 from solver.hold import Hold
+from solver.inflow import inlet_velocity
 from solver.io.mesh import FlowMesh
 from solver.problem import FlowProblem
 from solver.scales import Scales
@@ -29,6 +30,8 @@ class FlowSystem:
     Attributes:
         x: The state (velocity and pressure), a DOLFINx function.
         Q_in: Flow into the domain through the inlet.
+        profile: Velocity that carries a unit flow in, all local unknowns.
+        pulsation: Velocity over the inlet that carries no flow (`solver.womersley`); zero in a steady flow.
         offset: What is added to the traction of each open patch so that the *mean pressure* over the
             patch, not the traction, follows its model (zero until `settle_pressures`).
         fixed: Velocity unknowns without freedom, ghosts too.
@@ -57,9 +60,10 @@ class FlowSystem:
         self.held = self.fixed[self.fixed < self.space.owned]
         self.free_flux = np.asfortranarray(self.openings.flux[:, 1:])
         self.free_flux[self.held] = 0.0
-        self.profile, self.Q_in = boundary.inlet_velocity(
+        self.profile, self.Q_in = inlet_velocity(
             problem, mesh, scales, self.space, self.openings.flux[:, 0]
         )
+        self.pulsation = np.zeros_like(self.profile)
         self.slot = None if self.prescribed else boundary.slot(self.space, self.profile)
         self.offset = np.zeros(len(self.openings.names))
         self.hold: Hold | None = None
@@ -125,7 +129,8 @@ class FlowSystem:
 
     def apply_inlet(self) -> None:
         """Put the inlet velocity, and no slip, into the state."""
-        self.x.x.array[self.fixed] = self.Q_in * self.profile[self.fixed]
+        inflow = self.Q_in * self.profile[self.fixed] + self.pulsation[self.fixed]
+        self.x.x.array[self.fixed] = inflow
 
     def functionals(self) -> tuple[Array, Array]:
         """Flow out of, and mean pressure over, each open patch (one reduction)."""
