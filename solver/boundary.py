@@ -35,6 +35,7 @@ class Openings:
         p0: Dimensionless offset of each model (of the inlet: the given pressure, or zero).
         R: Dimensionless resistances (zero for the inlet).
         governed: Whether the mean pressure, not only the traction, follows the model.
+        flows: Whether the flow is given (`solver.outlets.flow`).
     """
 
     names: tuple[str, ...]
@@ -44,6 +45,7 @@ class Openings:
     p0: Array
     R: Array
     governed: npt.NDArray[np.bool_]
+    flows: npt.NDArray[np.bool_]
 
 
 def measure(mesh: FlowMesh, space: Space) -> Any:  # noqa: ANN401
@@ -77,11 +79,13 @@ def openings(problem: FlowProblem, mesh: FlowMesh, scales: Scales, space: Space)
     models = [outlet.steady() for outlet in problem.outlets.values()]
     inlet = problem.inlet
     at_inlet = value(inlet.p, None) if isinstance(inlet, PressureInlet) else scales.datum
-    p0 = (np.array([at_inlet, *(p for p, _ in models)]) - scales.datum) / scales.pressure
     R = np.array([0.0, *(R for _, R in models)]) * scales.flow / scales.pressure
-    governed = [outlet.governs_mean_pressure for outlet in problem.outlets.values()]
-    governed = [not inlet.prescribes_flow, *governed]
-    return Openings(names, flux, mean / area, area, p0, R, np.array(governed))
+    governs = [outlet.governs for outlet in problem.outlets.values()]
+    governed = np.array([not inlet.prescribes_flow, *(what == "mean pressure" for what in governs)])
+    flows = np.array([False, *(what == "flow" for what in governs)])
+    p0 = np.array([at_inlet, *(p for p, _ in models)])
+    p0 = np.where(flows, p0, p0 - scales.datum) / scales.pressure
+    return Openings(names, flux, mean / area, area, p0, R, governed, flows)
 
 
 def tags(mesh: FlowMesh, role: Role) -> tuple[int, ...]:

@@ -116,6 +116,16 @@ class FlowProblem(_Frozen):
     forces: tuple[str, ...] = ()
 
     @model_validator(mode="after")
+    def _pressure_is_known(self) -> Self:
+        given = [name for name, model in self.outlets.items() if model.governs == "flow"]
+        if self.inlet.prescribes_flow and given and len(given) == len(self.outlets):
+            raise ValueError(
+                f"the flows through the inlet and {', '.join(given)} are all given: nothing says what the pressure is, "
+                "and they may not add up; let one outlet have another kind"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_period(self) -> Self:
         if self.pulse is None:
             return self
@@ -172,7 +182,7 @@ class PatchFlow(_Frozen):
     area: float = Field(description="[m^2]")
     residual: float = Field(
         default=0.0,
-        description="|p - p0 - R Q| of the outlet model [Pa]; zero where it governs the traction",
+        description="|p - p0 - R Q| of the outlet model [Pa] (given flow: |p0 + R Q|); zero for tractions",
     )
 
 

@@ -258,7 +258,7 @@ class Pulsatile:
 
     def _set_line(self, k: int, p0: float, R: float) -> None:
         o, scales = self.driver.system.openings, self.driver.system.scales
-        o.p0[k] = (p0 - scales.datum) / scales.pressure
+        o.p0[k] = (p0 if o.flows[k] else p0 - scales.datum) / scales.pressure
         o.R[k] = R * scales.flow / scales.pressure
 
     def _set_inlet(self, t: float) -> float | None:

@@ -84,7 +84,8 @@ def patches(system: FlowSystem) -> dict[str, PatchFlow]:
     """Flow, mean pressure and residual of the model of each open patch, in SI units."""
     scales, o = system.scales, system.openings
     Q, p = system.functionals()
-    residual = np.where(o.governed, np.abs(p - o.p0 - o.R * Q), 0.0)
+    model = o.p0 + o.R * Q
+    residual = np.where(o.flows, np.abs(model), np.where(o.governed, np.abs(p - model), 0.0))
     return {
         name: PatchFlow(
             Q=float(Q[i] * scales.flow),

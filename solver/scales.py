@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from solver.inlets import FlowInlet, PressureInlet
+from solver.outlets import Flow
 from solver.problem import FlowProblem
 from solver.waveform import value
 
@@ -65,25 +66,29 @@ def choose(
         inflow: What a profile given carries, about [m^3/s].
     """
     length = math.sqrt(4.0 * inlet_area / math.pi)
-    models = [outlet.steady() for outlet in problem.outlets.values()]
-    mean_p0 = sum(p0 for p0, _ in models) / len(models)
+    models = [outlet.steady() for outlet in problem.outlets.values() if outlet.governs != "flow"]
+    mean_p0 = sum(p0 for p0, _ in models) / max(len(models), 1)
+    given = sum(value(o.Q, None) for o in problem.outlets.values() if isinstance(o, Flow))
     if isinstance(problem.inlet, PressureInlet):
-        datum = value(problem.inlet.p, None)
-        speed = _free_velocity(problem, datum - mean_p0, inlet_area, tree_length)
+        datum, speed = value(problem.inlet.p, None), given / inlet_area
+        if models:
+            conductance = sum(1.0 / max(R, 1e-300) for _, R in models)
+            speed += _free_velocity(
+                problem, datum - mean_p0, conductance, (inlet_area, tree_length)
+            )
     else:
         Q = value(problem.inlet.Q, None) if isinstance(problem.inlet, FlowInlet) else inflow
         conductance = sum(1.0 / R for _, R in models if R > 0.0)
-        downstream = Q / conductance if conductance > 0.0 else 0.0
+        downstream = (Q - given) / conductance if conductance > 0.0 else 0.0
         speed, datum = Q / inlet_area, mean_p0 + downstream
     return Scales(length, speed, problem.density, problem.rheology.viscosity, datum)
 
 
-def _free_velocity(problem: FlowProblem, drop: float, area: float, tree_length: float) -> float:
+def _free_velocity(
+    problem: FlowProblem, drop: float, conductance: float, size: tuple[float, float]
+) -> float:
     """Velocity that a pressure drop can drive: the least of three bounds."""
-    drop = max(abs(drop), 1e-3)
-    conductance = sum(
-        1.0 / max(R, 1e-300) for _, R in (o.steady() for o in problem.outlets.values())
-    )
+    drop, (area, tree_length) = max(abs(drop), 1e-3), size
     resistive = drop * conductance / area
     inertial = math.sqrt(2.0 * drop / problem.density)
     viscous = drop * area / (8.0 * math.pi * problem.rheology.viscosity * tree_length)

@@ -199,10 +199,11 @@ class FlowSystem:
             mine.x.array[:] = theirs.x.array.reshape(-1, 4)[nodes].ravel()
 
     def settle_pressures(self) -> Array:
-        """Correct the tractions so that mean pressures follow the models that govern them; return the gaps before."""
+        """Correct the tractions so that mean pressures, or flows, are what they should be; return the gaps before."""
         Q, p = self.functionals()
         o = self.openings
-        gap = np.where(o.governed, o.p0 + o.R * Q - p, 0.0)
+        model = o.p0 + o.R * Q
+        gap = np.where(o.flows, model, np.where(o.governed, model - p, 0.0))
         self.offset += gap
         return gap
 

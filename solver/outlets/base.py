@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -56,10 +56,11 @@ class OutletModel(BaseModel, ABC):
     """A 0D model of the bed downstream of one outlet.
 
     Attributes:
-        governs_mean_pressure: ``p`` is the mean pressure over the outlet; else its normal traction, negative.
+        governs: ``mean pressure``: ``p`` is that over the outlet; ``traction``: its normal traction, negative;
+            ``flow``: a part of that, which vanishes at the end (`solver.outlets.flow`).
     """
 
-    governs_mean_pressure: ClassVar[bool] = True
+    governs: ClassVar[Literal["mean pressure", "traction", "flow"]] = "mean pressure"
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @abstractmethod

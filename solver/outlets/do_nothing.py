@@ -24,7 +24,7 @@ from solver.outlets.base import Circuit, OutletModel
 class DoNothing(OutletModel):
     """Natural condition, ``-p n + mu du/dn = -p0 n``."""
 
-    governs_mean_pressure: ClassVar[bool] = False
+    governs: ClassVar[Literal["mean pressure", "traction", "flow"]] = "traction"
     kind: Literal["do-nothing"] = "do-nothing"
     p: float = Field(default=0.0, description="p0 [Pa]")
 

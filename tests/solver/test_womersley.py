@@ -29,7 +29,7 @@ def exact(r, t, wave):
     R, found = D / 2, Harmonics.of(wave)
     u = 2 * wave.mean() / (math.pi * R**2) * (1 - (r / R) ** 2)
     for q, omega in zip(found.q, found.omega, strict=True):
-        z = 1j**1.5 * R * math.sqrt(omega * RHO / MU)
+        z = np.asarray(1j**1.5 * R * math.sqrt(omega * RHO / MU))
         shape = (1 - jv(0, z * r / R) / jv(0, z)) / (1 - 2 * jv(1, z) / (z * jv(0, z)))
         u = u + (q * shape * np.exp(1j * omega * t)).real / (math.pi * R**2)
     return u
@@ -87,14 +87,14 @@ def test_bessel_functions_on_a_circle(flow_meshes, tmp_path, element, order, las
         folder.mkdir()
         flow_meshes.tube(folder, D=D, L=D, h=h)
         errors.append(inlet_error(folder / "mesh.json", element))
-    print(element, errors)
     assert math.log2(errors[0] / errors[1]) > order
     assert errors[-1] < last
 
 
 def test_what_changes_is_developed_all_along_the_tube(tube, monkeypatch):
     """Halfway along, the marched flow is the inlet's at that time; with the steady shape it is not."""
-    last, add = [], Cycle.add
+    last: list[FlowSystem] = []
+    add = Cycle.add
 
     def kept(cycle, Q, p):
         last[:] = [cycle.system]
