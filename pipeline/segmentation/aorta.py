@@ -14,6 +14,7 @@ from scipy import ndimage
 Mask = npt.NDArray[np.bool_]
 _TOUCHING = np.ones((3, 3, 3), np.bool_)
 _BALL_MM = 4.0  # radius; a coronary of 5 mm holds none, and keeps all but its first millimetre
+_LARGEST_MM3 = 300.0  # a trunk 5.6 mm wide and 12 mm long
 _SLIVER_MM = 0.8  # thinner remains of an aorta's rough rim are no trunk
 
 
@@ -40,7 +41,7 @@ def rolled(mask: Mask, edge_mm: float, ball_mm: float = _BALL_MM) -> Mask:
 
 
 def trunks(called: Mask, aorta: Mask, lumen: Mask, edge_mm: float) -> Mask:
-    """What is called aorta, is as narrow as a coronary and goes on as one.
+    """What is called aorta, leaves it as narrow and short as a trunk, and goes on as a coronary.
 
     Args:
         called: What the network calls aorta.
@@ -52,10 +53,13 @@ def trunks(called: Mask, aorta: Mask, lumen: Mask, edge_mm: float) -> Mask:
     parts, count = ndimage.label(narrow, _TOUCHING)
     if count == 0:
         return narrow
-    goes_on = np.zeros(count + 1, np.bool_)
-    goes_on[np.unique(parts[ndimage.binary_dilation(lumen, _TOUCHING) & narrow])] = True
-    goes_on[0] = False
-    return np.asarray(goes_on[parts])
+    good = np.bincount(parts.ravel()) * edge_mm**3 <= _LARGEST_MM3
+    for other in (aorta, lumen):
+        good &= np.isin(
+            np.arange(count + 1), parts[ndimage.binary_dilation(other, _TOUCHING) & narrow]
+        )
+    good[0] = False
+    return np.asarray(good[parts])
 
 
 def with_wide_blood(aorta: Mask, blood: Mask, edge_mm: float) -> Mask:

@@ -1,8 +1,10 @@
 """Gaps of vessels that the network did not see through, and how they are bridged.
 
-A short gap is bridged blindly, by the cheapest way through what may be lumen, as wide as its ends. A longer one, or one
-to the aorta, only where the CT shows the vessel between: a thin way of blood as bright as at both ends, that leaves the
-loose piece along its own axis; its width is then the CT's own (half way between blood and what is around).
+Where the CT shows the vessel between, a gap of some centimetres is bridged: a thin way of blood as bright as at both
+ends, that leaves the loose piece along its own axis; its width is the CT's own (half way between blood and what is
+around). Where it shows none, as in a throat thinner than the scanner's blur, only a gap of some millimetres between
+pieces on one line, by the cheapest way through what may be lumen; its width is that of all the blood that the CT shows
+in a section.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ WALL = 0.5  # probability at the lumen's wall
 LEAST_MM3 = 15.0  # smaller pieces are noise
 REACH_MM = 1.5  # a tree begins this near to the aorta
 _TRUNK_MM3 = 60.0  # smaller pieces do not become a tree of their own
-_BLIND_MM = 4.0  # longest gap that is bridged blindly
+_BLIND_MM = 8.0  # longest gap that is bridged where it shows none: a throat's length
 _SEEN_MM = 20.0  # longest gap that is bridged where the CT shows the vessel
 _LONGER, _MORE_MM = 1.6, 4.0  # a seen way is at most so much longer than its gap
 _TO_AORTA_MM = 8.0  # the same to the aorta, beside which a trunk may run before it leaves it
@@ -30,6 +32,9 @@ _ALIKE = 0.75  # blood at one end of a gap over blood at the other: veins are da
 _BLOOD_HU = 120.0  # least height of blood over what is around
 TISSUE_HU = 60.0  # muscle, until what is around is known
 _WIDER = 1.8  # a way's bright surroundings may be so much deeper than the vessel at its ends
+_STRAIGHT = 0.8  # the same where a gap is longer than `_NEAR_MM` and nothing is seen of it
+_EVEN_MM = 0.5  # along a way, its areas are averaged over
+_THREAD_MM = 0.25  # least radius of a bridge
 _ALONG = 0.5  # cosine between a piece's axis and the way that leaves it
 _NEAR_MM = 5.0  # what is called an end of a piece
 _BRIGHT, _BRIGHT_PART = (
@@ -56,7 +61,7 @@ class Bridge:
     Attributes:
         middle_mm: Where, LPS.
         length_mm: From lumen to lumen.
-        radius_mm: The mean of both ends', given to all of it where the CT does not tell.
+        radius_mm: The mean of both ends'.
         seen: Whether the CT shows the vessel there.
     """
 
@@ -128,7 +133,7 @@ class Pieces:
         ends = np.array([[part.start for part in box], [part.stop - 1 for part in box]])
         box = _box(ends, round(_SHELL_MM[1] / self.edge_mm) + 1, self.labels.shape)
         mine, hu = self.labels[box] == number, self.hu[box]
-        depth = np.where(mine, self.depth[box], 0.0)
+        depth = _told(np.where(mine, self.depth[box], 0.0), self.calcium[box])
         off = ndimage.distance_transform_edt(~mine, sampling=self.edge_mm)
         around = hu[(off > _SHELL_MM[0]) & (off < _SHELL_MM[1]) & ~self.calcium[box]]
         blood = float(np.median(hu[depth >= 0.7 * depth.max()]))
@@ -231,9 +236,9 @@ class Bridging:
             if not gap.owner or gap.length_mm > _BLIND_MM:
                 return False
             way = _cheapest(1.0 / (0.03 + self.lumen), gap.start, gap.goal)
-            if self._along(gap.piece, way) < _ALONG:
+            if self._along(gap.piece, way) < (_ALONG if gap.length_mm <= _NEAR_MM else _STRAIGHT):
                 return False
-            share = np.clip(0.5 + (radius - self._off(way)) / self._edge, 0.0, 1.0)
+            share = self._by_area(way, level, radius) if shown else self._tube(way, radius)
         number = self._own(gap.piece, gap.owner)
         self._fill(way, share.astype(np.float32), number)
         middle = to_world(way[len(way) // 2], self._pieces.affine)
@@ -281,9 +286,7 @@ class Bridging:
         """
         off, box = self._off(way), self._near(way)
         hu, reach = self._pieces.hu[box], 1.5 * radius + self._edge
-        dark = hu < 0.5 * (blood + TISSUE_HU)
-        around = hu[(off > reach) & (off < reach + 1.5) & dark]
-        tissue = float(np.median(around)) if len(around) else TISSUE_HU
+        tissue = self._tissue(way, blood, radius)
         share = np.clip((hu - tissue) / (blood - tissue), 0.0, 1.0)
         told = (off < reach) & ~self._pieces.calcium[box]
         smooth = ndimage.gaussian_filter(np.where(told, share, 0.0), _GRAIN_VOXELS)
@@ -292,6 +295,44 @@ class Bridging:
             self._pieces.calcium[box], np.maximum(smooth, np.clip(held, 0, 1)), smooth
         )
         return np.where(self.aorta[box], 0.0, smooth)
+
+    def _tube(self, way: Indices, radius: npt.NDArray[np.floating] | float) -> Singles:
+        """Shares in the way's box of a tube about it."""
+        return np.clip(0.5 + (radius - self._off(way)) / self._edge, 0.0, 1.0).astype(np.float32)
+
+    def _by_area(self, way: Indices, blood: float, radius: float) -> Singles:
+        """Shares of a tube with the areas that the CT shows along the way: its blood, summed over sections.
+
+        The sum does not depend on the blur, so it tells a throat that is too thin to be seen as a vessel. Half the
+        radius of its ends at least, where calcium hides it; never more than theirs.
+        """
+        off, box = self._off(way), self._near(way)
+        tissue, reach = self._tissue(way, blood, radius), 1.5 * radius + self._edge
+        near = off < reach
+        at = np.argwhere(near)
+        step = np.asarray(cKDTree(way - _low(box)).query(at)[1])
+        shown = np.clip((self._pieces.hu[box][near] - tissue) / (blood - tissue), 0.0, 1.0)
+        hard = self._pieces.calcium[box][near]
+        count = len(way)
+        spacing = np.maximum(np.linalg.norm(np.gradient(way.astype(float), axis=0), axis=1), 0.5)
+        area = np.bincount(step, np.where(hard, 0.0, shown), count) * self._edge**2 / spacing
+        hidden = np.bincount(step, hard, count) > 0
+        radii = np.sqrt(
+            ndimage.gaussian_filter1d(area, _EVEN_MM / self._edge, mode="nearest") / np.pi
+        )
+        radii = np.clip(
+            np.where(hidden, np.maximum(radii, _HELD * radius), radii), _THREAD_MM, radius
+        )
+        share = np.zeros(off.shape, np.float32)
+        share[near] = np.clip(0.5 + (radii[step] - off[near]) / self._edge, 0.0, 1.0)
+        return share
+
+    def _tissue(self, way: Indices, blood: float, radius: float) -> float:
+        """Attenuation of what is around a way [HU]."""
+        off, hu = self._off(way), self._pieces.hu[self._near(way)]
+        reach = 1.5 * radius + self._edge
+        around = hu[(off > reach) & (off < reach + 1.5) & (hu < 0.5 * (blood + TISSUE_HU))]
+        return float(np.median(around)) if len(around) else TISSUE_HU
 
     def _along(self, piece: int, way: Indices) -> float:
         """Cosine between a piece's axis at its end and the way that leaves it."""
@@ -305,7 +346,9 @@ class Bridging:
     def _blood(self, at: Indices, whose: npt.NDArray[np.integer], number: int) -> float:
         """Attenuation in the middle of a piece or tree near one of its outermost voxels [HU]."""
         box = _box(at[None], round(4.0 / self._edge), self.owner.shape)
-        depth = np.where(whose[box] == number, self._depth[box], 0.0)
+        depth = _told(
+            np.where(whose[box] == number, self._depth[box], 0.0), self._pieces.calcium[box]
+        )
         return float(np.median(self._pieces.hu[box][depth >= 0.7 * depth.max()]))
 
     def _radius(self, at: Indices) -> float:
@@ -330,6 +373,12 @@ class Bridging:
         box = self._near(way)
         self.lumen[box] = np.maximum(self.lumen[box], share)
         self.owner[box][(share > WALL) & (self.owner[box] == 0)] = number
+
+
+def _told(depth: Singles, calcium: Mask) -> Singles:
+    """Depths where the CT tells the blood's attenuation: not beside calcium, if there is any other place."""
+    clear = np.where(calcium, np.float32(0), depth)
+    return clear if clear.any() else depth
 
 
 def to_world(index: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> Point:

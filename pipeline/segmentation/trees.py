@@ -23,6 +23,7 @@ from pipeline.segmentation.bridging import (
 from pipeline.segmentation.predict import Probabilities
 from pipeline.segmentation.unsure import (
     FULL,
+    brighter_than_blood,
     calcium_near,
     joining,
     raised,
@@ -89,6 +90,9 @@ def coronary_trees(found: Probabilities) -> Coronaries:
     aortic = rolled(called, edge)
     blood = float(np.median(found.hu[aortic])) if aortic.any() else 0.0
     lumen, calcium = found.of("lumen").array.astype(np.float32), _calcium(found)
+    bright = brighter_than_blood(found.hu, blood) & ~_stent(found)
+    calcium |= ndimage.binary_dilation(bright, FULL)
+    lumen = np.where(bright, np.float32(0), lumen)
     trunk = trunks(called, aortic, lumen > WALL, edge)
     lumen = np.where(trunk, np.maximum(lumen, found.of("aorta").array), lumen).astype(np.float32)
     if "wall" in found.names:
@@ -137,6 +141,13 @@ def _calcium(found: Probabilities) -> Mask:
     if "calcium" not in found.names:
         return np.zeros(found.hu.shape, np.bool_)
     return calcium_near(found.of("calcium").array)
+
+
+def _stent(found: Probabilities) -> Mask:
+    """Where there may be one: its metal outshines the blood in it."""
+    if "stent" not in found.names:
+        return np.zeros(found.hu.shape, np.bool_)
+    return calcium_near(found.of("stent").array)
 
 
 def _beginning(mine: Mask, aorta: Mask, edge: float) -> Mask:

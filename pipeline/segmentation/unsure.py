@@ -20,6 +20,7 @@ _AROUND_MM = 1.6  # from a stretch, blood counts
 _WIDE_MM = 3.0  # depth of blood that is no coronary's
 _CALCIUM = 0.2
 _BLOOD = 0.8  # of the aorta's contrast: so bright is no plaque
+_BRIGHTER = 1.5  # of the aorta's contrast: more than noise and a fast scan's uneven contrast give
 _GRAIN_VOXELS = 0.6  # noise that is taken out of the CT
 
 
@@ -100,6 +101,19 @@ def widened(
             counts &= away > _WIDE_MM + edge_mm
         out[box] = np.where(counts, np.maximum(out[box], share), out[box])
     return out
+
+
+def brighter_than_blood(hu: Singles, aorta_hu: float) -> Mask:
+    """Where the CT is so much brighter than the aorta that it is no blood, whatever the network says.
+
+    Args:
+        hu: The CT.
+        aorta_hu: Of the aorta's blood.
+    """
+    if aorta_hu <= TISSUE_HU:
+        return np.zeros(hu.shape, np.bool_)
+    smooth = ndimage.gaussian_filter(hu, _GRAIN_VOXELS)
+    return np.asarray(smooth - TISSUE_HU > _BRIGHTER * (aorta_hu - TISSUE_HU))
 
 
 def calcium_near(probability: npt.NDArray[np.floating]) -> Mask:

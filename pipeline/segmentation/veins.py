@@ -32,6 +32,7 @@ _USUAL, _TELLING = 0.93, 20  # see the module; so many middles tell the deviatio
 _VESSELS = (0.2, 1.3)  # of the aorta's contrast: darker is noise, brighter bone
 _DARK, _NEAR_MM = 0.62, 3.0  # darker in the median of the middles so near, a vessel is a vein
 _LONG_MM = 8.0  # a shorter dark stretch is a fault of the image
+_SURELY, _LONGER_MM = 0.5, 12.0  # a vein that is not so dark must be so long: ends of arteries fade
 _SAME_MM = 4.0  # middles so near to each other are of one stretch
 _GRAIN_VOXELS = 0.7  # noise that is taken out of the CT
 
@@ -147,7 +148,8 @@ def _veins_of(part: _Middles, pieces: Pieces, blur: float) -> tuple[Mask, list[V
     for group in _groups(dark * edge):
         at = dark[group]
         length = float(np.linalg.norm(np.ptp(at, axis=0))) * edge
-        if length >= _LONG_MM:
+        surely = float(np.median(contrast[group])) < _SURELY
+        if length >= (_LONG_MM if surely else _LONGER_MM):
             there[tuple(at.T)] = True
             place = to_world(at[len(at) // 2] + low, pieces.affine)
             found.append(Vein(place, length, float(np.median(contrast[group]))))

@@ -1,5 +1,8 @@
 """The network's file, its input's scale, and windows over a whole CT."""
 
+import importlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -155,3 +158,18 @@ def test_the_wide_view_lies_where_the_scan_does():
     x = design.scaled(torch.from_numpy(cubes.array[inner]))
     for one, factor in zip(told, (1, -1, 2), strict=True):
         assert torch.allclose(one[inner], torch.sigmoid(factor * x), atol=0.02)
+
+
+def test_the_mean_of_two_networks(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[3] / "hpc" / "segmentation")
+    mean_of = importlib.import_module("mean_weights").mean_of
+    one, other = (Model(build(SMALL), SMALL, {"done": {"steps": n}}) for n in (1, 2))
+    names = [name for name, _ in one.network.named_parameters()]
+    a, b = ({n: w.clone() for n, w in m.network.named_parameters()} for m in (one, other))
+    mean = mean_of(one, other)
+    for name, weight in mean.network.named_parameters():
+        assert torch.allclose(weight, 0.5 * (a[name] + b[name]))
+    assert names
+    assert mean.card == {"done": {"steps": 2}, "mean_with": {"done": {"steps": 1}}}
+    with pytest.raises(ValueError, match="two designs"):
+        mean_of(one, Model(build(Design()), Design()))

@@ -153,6 +153,35 @@ def test_a_gap_is_bridged_as_wide_as_its_ends():
     assert ((coronaries.shares > 0.5) == mask).all()
 
 
+@pytest.mark.parametrize("radius", [0.75, 0.9])
+def test_a_throat_thinner_than_the_blur_keeps_its_area(radius):
+    """Less than half of the blood's contrast is left in it, but all of it in the sum over a section."""
+    aorta, throat = ball([12, 20, 15], 9), rod([38, 20, 15], [45, 20, 15], radius)
+    left, right = rod([18, 20, 15], [37, 20, 15], 1.5), rod([46, 20, 15], [57, 20, 15], 1.5)
+    blood = np.any([aorta, left, throat, right], axis=0)
+    hu = gaussian_filter(np.where(blood, 400, -80).astype(np.float32), 1.6)
+    middle = (X[..., 0] > 40) & (X[..., 0] < 43)
+    assert hu[middle].max() < 0.5 * (400 - 80)
+    coronaries = coronary_trees(found((left | right) & ~aorta, aorta, hu=hu))
+    (bridge,) = coronaries.trees[0].bridges
+    assert not bridge.seen
+    got = coronaries.shares[middle].sum()
+    assert got == pytest.approx(throat[middle].sum(), rel=0.25)
+
+
+def test_what_outshines_the_aorta_is_no_lumen():
+    """A calcified plaque that the network takes for lumen; the vessel behind it is kept."""
+    aorta, stone = ball([12, 20, 15], 9), rod([37, 20, 15], [43, 20, 15], 1.6)
+    left, narrow = rod([18, 20, 15], [57, 20, 15], 1.5), rod([37, 20, 15], [43, 20, 15], 0.6)
+    hu = gaussian_filter(np.where(aorta | left, 400, -80).astype(np.float32), 0.7)
+    hu[stone & ~narrow] = 1200
+    coronaries = coronary_trees(found((left | stone) & ~aorta, aorta, hu=hu))
+    behind = left & (X[..., 0] > 46)
+    assert (coronaries.owner > 0)[behind].mean() > 0.8
+    inner = stone & (X[..., 0] > 38) & (X[..., 0] < 42)
+    assert 0.05 * inner.sum() < coronaries.shares[inner].sum() < 0.5 * inner.sum()
+
+
 def test_far_and_small_pieces_are_dropped():
     stray, speck = rod([40, 36, 25], [50, 36, 25], 1.5), ball([50, 30, 15], 0.8)
     coronaries = coronary_trees(found(LEFT | stray | speck))
