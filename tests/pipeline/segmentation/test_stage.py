@@ -24,7 +24,7 @@ from tests.pipeline.imaging.dicom_files import IDENTIFIERS, write_series
 @pytest.fixture(scope="module")
 def scan():
     """Both coronaries and the aortic root of a scene at 0.6 mm."""
-    scene = draw_scene(3)
+    scene = draw_scene(45)  # trunks of usual width, no throat far below a voxel
     paths = [path for vessel in scene.vessels for path in vessel.lumen.paths]
     low = np.min([path.centre.min(axis=0) for path in paths], axis=0) - 6
     high = np.max([path.centre.max(axis=0) for path in paths], axis=0) + 6
