@@ -43,10 +43,9 @@ _AVERAGINGS = 10  # of the displacement over neighbouring vertices, a round
 # taken (linear between): whole steps would close the vessel before the volumes can open it again.
 THIN_FULL = 1.5
 THIN_STEP = 0.2
-_RETREATS, _RINGS = (
-    8,
-    3,
-)  # halvings, then all the way; triangles around a crossing that go back with it
+# Where a wall crosses itself: what a step leaves of the way from its contour, how many there are (the last ones leave
+# nothing), and the rings of triangles around that go with it in the second half of them.
+_RETREAT, _RETREATS, _RINGS = 0.8, 14, 3
 _MAX_TRIANGLES = 400_000
 
 
@@ -157,9 +156,9 @@ def _uncrossed(mesh: TriangleMesh, first: Floats) -> TriangleMesh:
             break
         near = np.zeros(len(first), np.bool_)
         near[mesh.triangles[np.unique(pairs)]] = True
-        for _ in range(_RINGS):
+        for _ in range(1 if number < _RETREATS // 2 else _RINGS):
             near[mesh.triangles[near[mesh.triangles].any(axis=1)]] = True
-        part[near] *= 0.5 if number < _RETREATS // 2 else 0.0
+        part[near] *= _RETREAT if number < _RETREATS - _RINGS else 0.0
         mesh = TriangleMesh(first + part[:, None] * way, mesh.triangles, mesh.cap)
     return mesh
 
