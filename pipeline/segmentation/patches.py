@@ -116,6 +116,7 @@ class Patches(IterableDataset[Sample]):
     def _sample(self, kept: _Kept, rng: np.random.Generator) -> Sample:
         spacing = np.full(3, self._design.voxel_mm)
         still, shares = kept.hu.astype(np.float32), kept.shares.astype(np.float32) / 255.0
+        shares /= np.maximum(shares.sum(axis=0), np.float32(1))  # bytes are rounded
         if rng.uniform() < _MOVED:
             still = moved(still, rng.normal(size=3) * rng.uniform(0.5, 1.5) / spacing, rng)
         if rng.uniform() < _STEPPED:

@@ -32,7 +32,7 @@ from pipeline.segmentation.unsure import (
 )
 from pipeline.segmentation.veins import Vein, find_veins
 
-_SURE, _NEIGHBOURS, _PRUNINGS = 0.8, 9, 3  # see `_pruned`; of 27 with itself
+_SURE, _NEIGHBOURS, _PRUNINGS = 0.8, 9, 6  # see `_pruned`; of 27 with itself
 _AORTA_MM3 = 2000.0
 _CANDIDATES = 5
 _ROOT_MM = 12.0  # the aorta's part so near to where arteries begin

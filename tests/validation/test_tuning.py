@@ -40,6 +40,7 @@ def test_phantoms(tmp_path, measured, tree, flow):
 
 
 def test_the_left_coronary(tmp_path, measured, shared):
+    """Untuned 168 mL/min; from about 230 on the branches behind its 84 % lesion cannot carry their part."""
     assert shared.is_dir()
     case = yaml.safe_load((ROOT / "configs" / "left_coronary.yaml").read_text())
     source = case["input"]
@@ -47,7 +48,7 @@ def test_the_left_coronary(tmp_path, measured, shared):
     source["caps"] = {
         name: str((ROOT / "configs" / path).resolve()) for name, path in source["caps"].items()
     }
-    check(tmp_path, measured, case, 240.0)
+    check(tmp_path, measured, case, 190.0)
 
 
 def check(folder, measured, case, flow):
