@@ -1,6 +1,5 @@
 """Outlets whose flow is given: it is met, the pressures are those of the same flow found the other way."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -8,31 +7,13 @@ import pytest
 from pydantic import ValidationError
 
 from solver.engine import MPI
-from solver.problem import FlowProblem
 from solver.run import solve
 from solver.waveform import Waveform
+from tests.solver.problems import outlets_of, problem
 
 T = 0.8
 PHASE = 2 * np.pi * np.arange(32) / 32
 AORTA: dict[str, Any] = {"period": T, "values": list(12e3 + 2.5e3 * np.sin(PHASE))}
-
-
-def outlets_of(mesh):
-    patches = json.loads(mesh.read_text())["patches"]
-    return sorted(patch["name"] for patch in patches if patch["role"] == "outlet")
-
-
-def problem(mesh, inlet, outlets, **more):
-    return FlowProblem.model_validate(
-        {
-            "mesh": str(mesh),
-            "element": "P1-P1",
-            "rheology": {"kind": "newtonian", "viscosity": 3.5e-3},
-            "inlet": inlet,
-            "outlets": outlets,
-            **more,
-        }
-    )
 
 
 @pytest.mark.parametrize("known", ["inlet and one", "both outlets"])

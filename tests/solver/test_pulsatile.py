@@ -1,6 +1,5 @@
 """Periodic flows: the beds' mean lines, an exact ODE, ranks, periodicity, the wall's shear over a period."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +11,11 @@ from scipy.integrate import solve_ivp
 
 from solver.engine import MPI
 from solver.periodicity import missing
-from solver.problem import FlowProblem, FlowResult
+from solver.problem import FlowResult
 from solver.run import solve
 from solver.waveform import Waveform
+from tests.solver import problems
+from tests.solver.problems import outlets_of
 
 T = 0.8
 PHASE = 2 * np.pi * np.arange(32) / 32
@@ -43,22 +44,8 @@ def pulse_of(result):
     return result.pulse
 
 
-def outlets_of(mesh):
-    patches = json.loads(mesh.read_text())["patches"]
-    return sorted(patch["name"] for patch in patches if patch["role"] == "outlet")
-
-
 def problem(mesh, inlet, outlets, **pulse):
-    return FlowProblem.model_validate(
-        {
-            "mesh": str(mesh),
-            "element": "P1-P1",
-            "rheology": {"kind": "newtonian", "viscosity": 3.5e-3},
-            "inlet": inlet,
-            "outlets": outlets,
-            "pulse": {"period": T, "steps": 40, **pulse},
-        }
-    )
+    return problems.problem(mesh, inlet, outlets, pulse={"period": T, "steps": 40, **pulse})
 
 
 @pytest.fixture(scope="module")
