@@ -46,6 +46,7 @@ THIN_STEP = 0.2
 # Where a wall crosses itself: what a step leaves of the way from its contour, how many there are (the last ones leave
 # nothing), and the rings of triangles around that go with it in the second half of them.
 _RETREAT, _RETREATS, _RINGS = 0.8, 14, 3
+_AROUND_MM = 3.0  # of a crossing: what can cross after a step
 _MAX_TRIANGLES = 400_000
 
 
@@ -148,10 +149,9 @@ def smooth_surface(
 
 def _uncrossed(mesh: TriangleMesh, first: Floats) -> TriangleMesh:
     """Where the smoothed wall passes through itself it goes back towards its contour, which never does."""
-    way = mesh.points - first
-    part = np.ones(len(first))
+    way, part = mesh.points - first, np.ones(len(first))
+    pairs, places = crossing_triangles(mesh)
     for number in range(_RETREATS):
-        pairs, _ = crossing_triangles(mesh)
         if len(pairs) == 0:
             break
         near = np.zeros(len(first), np.bool_)
@@ -160,6 +160,10 @@ def _uncrossed(mesh: TriangleMesh, first: Floats) -> TriangleMesh:
             near[mesh.triangles[near[mesh.triangles].any(axis=1)]] = True
         part[near] *= _RETREAT if number < _RETREATS - _RINGS else 0.0
         mesh = TriangleMesh(first + part[:, None] * way, mesh.triangles, mesh.cap)
+        away = np.asarray(cKDTree(places).query(mesh.corners.mean(axis=1))[0])
+        around = np.flatnonzero(away < _AROUND_MM)  # the rest has not moved
+        pairs, found = crossing_triangles(mesh.keep(away < _AROUND_MM))
+        pairs, places = around[pairs], np.concatenate([places, found])
     return mesh
 
 
