@@ -66,7 +66,9 @@ def choose(
         inflow: What a profile given carries, about [m^3/s].
     """
     length = math.sqrt(4.0 * inlet_area / math.pi)
-    models = [outlet.steady() for outlet in problem.outlets.values() if outlet.governs != "flow"]
+    models = [
+        outlet.steady() for outlet in problem.outlets.values() if not isinstance(outlet, Flow)
+    ]
     mean_p0 = sum(p0 for p0, _ in models) / max(len(models), 1)
     given = sum(value(o.Q, None) for o in problem.outlets.values() if isinstance(o, Flow))
     if isinstance(problem.inlet, PressureInlet):

@@ -296,9 +296,10 @@ class Bridging:
         )
         return np.where(self.aorta[box], 0.0, smooth)
 
-    def _tube(self, way: Indices, radius: npt.NDArray[np.floating] | float) -> Singles:
+    def _tube(self, way: Indices, radius: float) -> Singles:
         """Shares in the way's box of a tube about it."""
-        return np.clip(0.5 + (radius - self._off(way)) / self._edge, 0.0, 1.0).astype(np.float32)
+        share = np.clip(0.5 + (radius - self._off(way)) / self._edge, 0.0, 1.0)
+        return np.asarray(share, dtype=np.float32)
 
     def _by_area(self, way: Indices, blood: float, radius: float) -> Singles:
         """Shares of a tube with the areas that the CT shows along the way: its blood, summed over sections.

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 Array = npt.NDArray[np.float64]
+Governs = Literal["mean pressure", "traction", "flow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class OutletModel(BaseModel, ABC):
             ``flow``: a part of that, which vanishes at the end (`solver.outlets.flow`).
     """
 
-    governs: ClassVar[Literal["mean pressure", "traction", "flow"]] = "mean pressure"
+    governs: ClassVar[Governs] = "mean pressure"
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @abstractmethod

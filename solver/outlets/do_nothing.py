@@ -18,13 +18,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from solver.outlets.base import Circuit, OutletModel
+from solver.outlets.base import Circuit, Governs, OutletModel
 
 
 class DoNothing(OutletModel):
     """Natural condition, ``-p n + mu du/dn = -p0 n``."""
 
-    governs: ClassVar[Literal["mean pressure", "traction", "flow"]] = "traction"
+    governs: ClassVar[Governs] = "traction"
     kind: Literal["do-nothing"] = "do-nothing"
     p: float = Field(default=0.0, description="p0 [Pa]")
 

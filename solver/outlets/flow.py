@@ -20,14 +20,14 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from solver.outlets.base import Circuit, OutletModel
+from solver.outlets.base import Circuit, Governs, OutletModel
 from solver.waveform import Signal, value
 
 
 class Flow(OutletModel):
     """Flow out of the domain; the pressure is part of the solution."""
 
-    governs: ClassVar[Literal["mean pressure", "traction", "flow"]] = "flow"
+    governs: ClassVar[Governs] = "flow"
     kind: Literal["flow"] = "flow"
     Q: Signal = Field(
         description="flow out of the domain [m^3 s^-1], constant or a waveform; its mean is positive"
