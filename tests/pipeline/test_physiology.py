@@ -142,7 +142,11 @@ def test_distal_above_aortic_pressure_is_refused():
 
 def test_prescribed_flow_is_in_si():
     solved, record = problem(inlet={"kind": "flow", "flow_mL_per_min": 300})
-    assert solved.inlet.model_dump() == {"kind": "flow", "Q": pytest.approx(5e-6), "profile": "womersley"}
+    assert solved.inlet.model_dump() == {
+        "kind": "flow",
+        "Q": pytest.approx(5e-6),
+        "profile": "womersley",
+    }
     assert record["inlet"]["kind"] == "flow"
 
 
