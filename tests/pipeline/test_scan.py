@@ -12,7 +12,7 @@ from pipeline.case import PhantomInput
 from pipeline.imaging import Volume, read_volume
 from pipeline.phantom import build, tube
 from pipeline.phantom.layout import Heart
-from pipeline.phantom.scan import Scanner, compose, draw_scene, render, scene_of
+from pipeline.phantom.scan import TISSUES, Scanner, compose, draw_scene, render, scene_of
 from pipeline.phantom.scan.bend import Bend
 from pipeline.phantom.scan.heart import Ostium, aortic_root
 from pipeline.phantom.scan.plaque import diseased
@@ -71,7 +71,7 @@ def test_outer_walls_are_pushed_out_at_some_lesions():
     wider = []
     for seed in range(40):
         plain, pushed = (
-            diseased(tree, np.random.default_rng(seed), remodelled=on).outer.paths[0].radius
+            diseased(tree, np.random.default_rng(seed), irregular=on).outer.paths[0].radius
             for on in (False, True)
         )
         wider.append(float((pushed - plain).max()))
@@ -80,6 +80,44 @@ def test_outer_walls_are_pushed_out_at_some_lesions():
     at = np.abs(path.knots - path.start).argmax()
     assert wider.count(0.0) in range(10, 31)
     assert 0.3 * path.radius[at] < max(wider) < 0.41 * path.healthy.max()
+
+
+def test_some_plaques_are_calcium_from_end_to_end():
+    lesion = {"branch": "LAD", "position": 0.4, "diameter_reduction": 0.5, "length_mm": 12.0}
+    tree = build(PhantomInput(seed=3, stenoses=(lesion,)))
+    throat = next(x for x in tree.segments if x.name == "LAD").start + tree.stenoses[0].throat_mm
+    plain = [diseased(tree, np.random.default_rng(seed)) for seed in range(30)]
+    drawn = [diseased(tree, np.random.default_rng(seed), irregular=True) for seed in range(30)]
+    crusts = [one.crust for one in drawn if one.crust is not None]
+    assert all(one.crust is None for one in plain)
+    assert len(crusts) in range(5, 17)  # a third
+    off = tree.paths[0].knots - throat
+    for crust in crusts:
+        hard = np.isfinite(crust.levels[0])
+        assert 0.65 * 12 < np.ptp(off[hard]) < 1.35 * 12
+        assert abs(off[hard].mean()) < 0.2
+    points = np.random.default_rng(0).uniform(-30, 30, (4000, 3))
+    halves = [crust.share(points, np.zeros(4000)).mean() for crust in crusts]
+    assert halves == pytest.approx([0.5] * len(crusts), abs=0.05)  # a grain of mean zero
+    assert not crusts[0].share(points, np.full(4000, np.inf)).any()
+
+
+def test_crusts_are_calcium_around_the_lumen():
+    scene, vessel, crust = next(
+        (scene, vessel, vessel.crust)
+        for scene in map(draw_scene, range(60))
+        for vessel in scene.vessels
+        if vessel.crust is not None
+    )
+    number = next(k for k, level in enumerate(crust.levels) if np.isfinite(level).any())
+    at = int(np.flatnonzero(np.isfinite(crust.levels[number])).mean())
+    exact = compose(scene, grid(vessel.lumen.paths[number].centre[at], 0.3, (48, 48, 48)))
+    calcium = exact.shares[TISSUES.index("calcium")]
+    hard = calcium > 0.9
+    assert hard.sum() > 50
+    assert exact.hu[hard] == pytest.approx(crust.hu, rel=0.3)
+    assert (calcium + exact.shares[TISSUES.index("lumen")]).max() < 1.001
+    assert exact.distance[hard].min() > -0.05
 
 
 def test_blood_fat_and_lung_have_their_grey(scene):

@@ -1,7 +1,8 @@
 """Vessel walls, plaque and calcium of a tree.
 
 The outer wall is the healthy lumen and a wall around it; where a lesion narrows the lumen, what lies between is
-plaque: soft, fibrous or with calcium in it. Calcium also comes without a narrowing, on the outside of the lumen.
+plaque: soft, fibrous, with calcium in it or calcium from end to end. Calcium also comes without a narrowing, on the
+outside of the lumen.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 
 from pipeline.phantom.lesions import across
 from pipeline.phantom.path import Array, Path
+from pipeline.phantom.scan.shapes import Waves
 from pipeline.phantom.scan.stent import Stent, draw_stents
 from pipeline.phantom.tree import Segment, Tree
 
@@ -19,6 +21,14 @@ WALL_MM = (0.25, 0.45)  # thickness of a healthy coronary wall
 # A plaque pushes the outer wall out before it narrows the lumen: Glagov et al., N Engl J Med 1987;316:1371-1375,
 # doi 10.1056/NEJM198705283162204. Part of the radius, at most.
 _REMODELLED = 0.4
+_CRUSTED = 0.35  # of the lesions
+_CRUST_LEVELS = (
+    -1.0,
+    -0.3,
+    0.4,
+)  # of a grain of unit variance: 84, 62, 34 per cent of the plaque are calcium
+_GRAIN_MM = (2.0, 5.0)
+_EDGE = 0.3  # of the grain: from plaque to calcium, about a third of a millimetre
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,33 @@ class Calcium:
 
 
 @dataclass(frozen=True, eq=False)
+class Crust:
+    """Plaques that are calcium from end to end, with gaps where a grain is low.
+
+    Attributes:
+        grain: Unit variance.
+        levels: Of the grain, from which on there is calcium, at the knots of each path, ``(knots,)`` each; infinite
+            where there is none.
+        hu: Attenuation [HU].
+    """
+
+    grain: Waves
+    levels: tuple[Array, ...]
+    hu: float
+
+    def share(self, x: Array, level: Array) -> Array:
+        """Part of a place's plaque that is calcium.
+
+        Args:
+            x: Places, ``(n, 3)`` [mm].
+            level: At the knots next to them, ``(n,)``.
+        """
+        out, near = np.zeros(len(x)), np.isfinite(level)
+        out[near] = np.clip(0.5 + (self.grain(x[near]) - level[near]) / _EDGE, 0.0, 1.0)
+        return out
+
+
+@dataclass(frozen=True, eq=False)
 class Diseased:
     """A tree with its walls.
 
@@ -56,6 +93,7 @@ class Diseased:
         plaque_hu: Attenuation of wall and plaque, at the knots of each path, ``(knots,)`` each.
         calcium: Calcified bodies.
         stents: Stents.
+        crust: Plaques that are calcium all through.
     """
 
     lumen: Tree
@@ -63,15 +101,16 @@ class Diseased:
     plaque_hu: tuple[Array, ...]
     calcium: tuple[Calcium, ...]
     stents: tuple[Stent, ...] = ()
+    crust: Crust | None = None
 
 
-def diseased(tree: Tree, rng: np.random.Generator, *, remodelled: bool = False) -> Diseased:
+def diseased(tree: Tree, rng: np.random.Generator, *, irregular: bool = False) -> Diseased:
     """Draw walls, plaques, calcium and stents.
 
     Args:
         tree: The lumen.
         rng: Draws.
-        remodelled: The outer wall is pushed out at half of the lesions.
+        irregular: The outer wall is pushed out at half of the lesions, and some plaques are calcium from end to end.
     """
     wall = float(rng.uniform(*WALL_MM))
     paths = tuple(
@@ -90,7 +129,7 @@ def diseased(tree: Tree, rng: np.random.Generator, *, remodelled: bool = False) 
             for _ in range(count):
                 s = s0 + 0.4 * lesion.length_mm * float(rng.uniform(-1, 1))
                 calcium.append(_body(path, s, wall, rng))
-    if remodelled:
+    if irregular:
         paths = tuple(
             _pushed_out(path, number, tree, index, rng) for number, path in enumerate(paths)
         )
@@ -100,7 +139,25 @@ def diseased(tree: Tree, rng: np.random.Generator, *, remodelled: bool = False) 
             s = float(rng.uniform(segment.start + 1.0, max(segment.end - 1.0, segment.start + 1.1)))
             calcium.append(_body(tree.paths[segment.path], s, wall, rng))
     outer = replace(tree, paths=paths)
-    return Diseased(tree, outer, tuple(plaque), tuple(calcium), draw_stents(tree, rng.spawn(1)[0]))
+    metal, hard = rng.spawn(2)
+    stents, crust = draw_stents(tree, metal), _crust(tree, index, hard) if irregular else None
+    return Diseased(tree, outer, tuple(plaque), tuple(calcium), stents, crust)
+
+
+def _crust(tree: Tree, index: dict[str, Segment], rng: np.random.Generator) -> Crust | None:
+    """Calcium all through some of the lesions, a little longer or shorter than they are."""
+    levels = [np.full(len(path.knots), np.inf) for path in tree.paths]
+    for lesion in tree.stenoses:
+        if rng.uniform() > _CRUSTED:
+            continue
+        segment = index[lesion.branch]
+        off = np.abs(tree.paths[segment.path].knots - segment.start - lesion.throat_mm)
+        near = off < 0.5 * lesion.length_mm * rng.uniform(0.7, 1.3)
+        levels[segment.path][near] = rng.choice(_CRUST_LEVELS)
+    if not any(np.isfinite(level).any() for level in levels):
+        return None
+    grain = Waves.draw(rng, float(rng.uniform(*_GRAIN_MM)), 1.0)
+    return Crust(grain, tuple(levels), float(rng.uniform(600, 1500)))
 
 
 def _pushed_out(

@@ -8,6 +8,7 @@ what was there.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -272,10 +273,14 @@ def _painted(
     value: Field, vessel: Diseased, points: Array, voxel: float, contrast: Contrast
 ) -> _Painted:
     """Wall and plaque, calcium, then blood."""
-    wall, blood, radius = _along(vessel, points, contrast)
+    there = _along(vessel, points, contrast)
+    radius = there.radius
     outer = _share(vessel.outer.signed_distance(points, cut=False), voxel, radius)
-    value += outer * (wall - value)
+    value += outer * (there.wall - value)
     calcium = np.zeros(len(points), np.float32)
+    if vessel.crust is not None:
+        calcium = outer * vessel.crust.share(points, there.crust).astype(np.float32)
+        value += calcium * (np.float32(vessel.crust.hu) - value)
     for body in vessel.calcium:
         gap = np.abs(points - body.centre).max(axis=1)
         close = np.flatnonzero(gap < body.axes.max() + voxel)
@@ -284,7 +289,7 @@ def _painted(
         calcium[close] = np.maximum(calcium[close], share)
     distance = vessel.lumen.signed_distance(points, cut=False)
     lumen = _share(distance, voxel, radius)
-    value += lumen * (blood - value)
+    value += lumen * (there.blood - value)
     stent = np.zeros(len(points), np.float32)
     for one in vessel.stents:
         gaps = np.asarray(cKDTree(one.shell).query(points, distance_upper_bound=1.0)[0])
@@ -296,17 +301,29 @@ def _painted(
     return _Painted(value, distance, shares)
 
 
-def _along(vessel: Diseased, points: Array, contrast: Contrast) -> tuple[Field, Field, Array]:
-    """Attenuation of wall and of blood at points, and the radius, from the nearest place of the nearest tube."""
+class _Along(NamedTuple):
+    """What a vessel is at its place nearest to points, ``(n,)`` each."""
+
+    wall: Field
+    blood: Field
+    radius: Array
+    crust: Array
+
+
+def _along(vessel: Diseased, points: Array, contrast: Contrast) -> _Along:
+    """Those of the nearest place of the nearest tube."""
     best = np.full(len(points), np.inf)
     wall = np.full(len(points), np.float32(vessel.plaque_hu[0][0]))
     blood = np.full(len(points), np.float32(contrast.artery))
     radius = np.full(len(points), np.inf)
+    crust = np.full(len(points), np.inf)
     for number, (path, plaque) in enumerate(zip(vessel.lumen.paths, vessel.plaque_hu, strict=True)):
         gap, nearest = path.nearest(points, within=_BAND_MM + path.max_radius)
         here = gap < best
         best[here], nearest = gap[here], nearest[here]
         wall[here], radius[here] = plaque[nearest], path.radius[nearest]
+        if vessel.crust is not None:
+            crust[here] = vessel.crust.levels[number][nearest]
         travelled = np.maximum(path.knots[nearest], 0.0) + (_TRUNK_MM if number else 0.0)
         blood[here] = contrast.artery * (1.0 - contrast.fade * np.minimum(travelled / 100.0, 1.2))
-    return wall, blood, radius
+    return _Along(wall, blood, radius, crust)

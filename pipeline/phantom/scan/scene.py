@@ -65,11 +65,11 @@ def scene_of(trees: tuple[Tree, ...], heart: Heart, seed: int, *, irregular: boo
         trees: One or two coronary trees on that heart.
         heart: The ellipsoid they run on.
         seed: Of everything that is drawn.
-        irregular: Sections are not round, and outer walls are pushed out at lesions.
+        irregular: Sections are not round, outer walls are pushed out at lesions, some of which are all calcium.
     """
     rng = np.random.default_rng([seed, 77])
     turn = np.asarray(to_patient(np.eye(3))).T
-    vessels = tuple(diseased(tree, rng, remodelled=irregular) for tree in trees)
+    vessels = tuple(diseased(tree, rng, irregular=irregular) for tree in trees)
     lines = reduce(Hose.joined, [hose_of(tree) for tree in trees])
     arteries = Remembered(Hose(lines.points @ turn, lines.radii))
     ostia = [_ostium(tree, turn) for tree in trees]
