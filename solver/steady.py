@@ -162,9 +162,9 @@ class SteadySolver:
         return iterations
 
     def correct(self, rtol: float) -> int:
-        """Solve the linear problem of the present advecting velocity; return the linear iterations."""
+        """Take one Newton step from the present state, whole; return the linear iterations."""
         self.system.residual(self.b)
-        iterations = self._solve(0.0, 0.0, rtol)
+        iterations = self._solve(0.0, 1.0, rtol)
         self.system.advance(self.dx, -1.0)
         return iterations
 

@@ -1,8 +1,10 @@
 r"""Time steps of second order: one linear solve each, no limit on the step from convection, outlets implicit.
 
-$(\tfrac32 u^{n+1} - 2u^n + \tfrac12 u^{n-1})/\Delta t + (w\cdot\nabla)u^{n+1} + \dots = 0$ with the extrapolated
-velocity $w = 2u^n - u^{n-1}$; the stabilisation parameters take $w$ and never see the time step. Mean pressures are
-tied to the outlets' models with the viscous traction extrapolated from the steps before.
+Backward differences, $(\tfrac32 u^{n+1} - 2u^n + \tfrac12 u^{n-1})/\Delta t + (u^{n+1}\cdot\nabla)u^{n+1} + \dots = 0$, by
+one Newton step from the extrapolated state $2u^n - u^{n-1}$: what it leaves out is of fourth order. Convection by the
+extrapolated velocity alone is of second order, too, but what it does to the shear of a jet is explicit: states swing
+from step to step where $\Delta t\,|\nabla u|$ is not small. The stabilisation parameters never see the time step. Mean
+pressures are tied to the outlets' models with the viscous traction extrapolated from the steps before.
 
 Reference:
     Bertoglio, Caiazzo & Fernandez (2013), SIAM J. Sci. Comput. 35, B551-B575,

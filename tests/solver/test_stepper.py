@@ -20,15 +20,14 @@ def _inflow(t):
     return 1.0 + 0.25 * (1.0 - math.cos(2.0 * math.pi * t / DURATION))
 
 
-@pytest.fixture(scope="module")
-def start(tube):
-    """A steady flow, whose system every march goes back to."""
+def _steady(mesh_file, flow):
+    """The steady flow of a tube: the search, its system and the state."""
     problem = FlowProblem.model_validate(
         {
-            "mesh": str(tube),
+            "mesh": str(mesh_file),
             "element": "P1-P1",
             "rheology": {"kind": "newtonian", "viscosity": 3.5e-3},
-            "inlet": {"kind": "flow", "Q": 1.5e-6},
+            "inlet": {"kind": "flow", "Q": flow},
             "outlets": {"out": {"kind": "resistance", "R": 6e8}},
         }
     )
@@ -37,6 +36,12 @@ def start(tube):
     found = search.run()
     assert found.outcome.converged
     return search, found.system, found.system.snapshot()
+
+
+@pytest.fixture(scope="module")
+def start(tube):
+    """A steady flow, whose system every march goes back to."""
+    return _steady(tube, 1.5e-6)
 
 
 def _march(start, steps, duration=DURATION):
@@ -92,6 +97,27 @@ def test_no_limit_from_convection(start):
     system.restore(first)
     assert np.isfinite(p).all()
     assert abs(p[-1, 0] - system.functionals()[1][0]) < 0.5 * np.abs(p).max()
+
+
+def test_a_jet_comes_to_rest_in_long_steps(flow_meshes, tmp_path):
+    """Steps of a whole throat's passage, through the shear layer behind it: the way does not swing.
+
+    Convected by the extrapolated velocity alone, changes grow again: 5e-3 after four steps, 9e-3 after twenty.
+    """
+    flow_meshes.stenosis(
+        tmp_path, D=3e-3, reduction=0.5, h=7.5e-4, upstream=1.0, downstream=5.0, order=1
+    )
+    search, system, first = _steady(tmp_path / "mesh.json", 2.6e-6)
+    driver = search._solver(system)
+    stepper, changes = Stepper(driver, 1.0), []
+    for _ in range(20):
+        stepper.step(1.05 * first[1])
+        assert stepper.good
+        changes.append(stepper.change)
+    assert changes[4] < 3e-3
+    assert changes[-1] < 1e-5
+    stepper.stop()
+    driver.destroy()
 
 
 def test_a_step_that_breaks_down_is_undone(start):
