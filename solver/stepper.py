@@ -1,7 +1,7 @@
 r"""Time steps of second order: one linear solve each, no limit on the step from convection, outlets implicit.
 
-Backward differences, $(\tfrac32 u^{n+1} - 2u^n + \tfrac12 u^{n-1})/\Delta t + (u^{n+1}\cdot\nabla)u^{n+1} + \dots = 0$, by
-one Newton step from the extrapolated state $2u^n - u^{n-1}$: what it leaves out is of fourth order. Convection by the
+Backward differences by one Newton step from the extrapolated state $2u^n - u^{n-1}$, which leaves out terms of fourth
+order: $(\tfrac32 u^{n+1} - 2u^n + \tfrac12 u^{n-1})/\Delta t + (u\cdot\nabla u)^{n+1} + \dots = 0$. Convection by the
 extrapolated velocity alone is of second order, too, but what it does to the shear of a jet is explicit: states swing
 from step to step where $\Delta t\,|\nabla u|$ is not small. The stabilisation parameters never see the time step. Mean
 pressures are tied to the outlets' models with the viscous traction extrapolated from the steps before.
