@@ -161,17 +161,47 @@ class RestingFlow(Section):
         return self
 
 
+FlowWave = Annotated[tuple[float, ...], Field(min_length=8)]
+"""Flow over a beat [mL/min] at even times, the first at the beginning of contraction."""
+
+
 class OutletOverride(Section):
     """Overrides of one outlet; give at most one."""
 
     resistance_mmHg_s_per_mL: float | None = Field(default=None, ge=0)
     resting_flow_mL_per_min: float | None = Field(default=None, gt=0)
+    share: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="part of the tree's resting flow, say of its territory's mass; outlets without share the rest",
+    )
+    flow_mL_per_min: float | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        description="flow in the state computed, say measured: the pressure follows, and there is no bed",
+    )
+    flow_waveform_mL_per_min: FlowWave | None = Field(
+        default=None,
+        description="the same over a beat, as aortic_waveform_mmHg is given; steady: its mean",
+    )
 
     @model_validator(mode="after")
     def _one(self) -> OutletOverride:
-        if self.resistance_mmHg_s_per_mL is not None and self.resting_flow_mL_per_min is not None:
-            raise ValueError("give resistance_mmHg_s_per_mL or resting_flow_mL_per_min, not both")
+        given = list(self.model_dump(exclude_none=True))
+        if len(given) > 1:
+            raise ValueError(
+                f"give {' or '.join(given)}, not {'both' if len(given) == 2 else 'all'}"
+            )
+        _positive_mean("flow_waveform_mL_per_min", self.flow_waveform_mL_per_min)
         return self
+
+    @property
+    def flow(self) -> float | None:
+        """Mean flow of the state computed [mL/min]; None where it is not given."""
+        wave = self.flow_waveform_mL_per_min
+        return self.flow_mL_per_min if wave is None else _mean(wave)
 
 
 class Physiology(Section):
@@ -250,18 +280,42 @@ class Physiology(Section):
 
 
 class Inlet(Section):
-    """Mean aortic pressure (hyperaemia, the default) or a prescribed flow."""
+    """Aortic pressure (the default) or a prescribed flow."""
 
     kind: Literal["pressure", "flow"] = "pressure"
     flow_mL_per_min: float | None = Field(
         default=None, gt=0, le=1000, description="with kind: flow"
     )
+    flow_waveform_mL_per_min: FlowWave | None = Field(
+        default=None,
+        description="with kind: flow, over a beat, as aortic_waveform_mmHg is given; steady: its mean",
+    )
 
     @model_validator(mode="after")
     def _flow_given(self) -> Inlet:
-        if (self.kind == "flow") != (self.flow_mL_per_min is not None):
-            raise ValueError("flow_mL_per_min goes with kind: flow, and only with it")
+        given = (self.flow_mL_per_min is not None) + (self.flow_waveform_mL_per_min is not None)
+        if given != (1 if self.kind == "flow" else 0):
+            raise ValueError(
+                "flow_mL_per_min or flow_waveform_mL_per_min goes with kind: flow, and only with it"
+            )
+        _positive_mean("flow_waveform_mL_per_min", self.flow_waveform_mL_per_min)
         return self
+
+    @property
+    def flow(self) -> float | None:
+        """Mean flow [mL/min]; None with a pressure."""
+        wave = self.flow_waveform_mL_per_min
+        return self.flow_mL_per_min if wave is None else _mean(wave)
+
+
+def _mean(wave: FlowWave) -> float:
+    """Mean of a periodic spline through values at even times: theirs."""
+    return sum(wave) / len(wave)
+
+
+def _positive_mean(name: str, wave: FlowWave | None) -> None:
+    if wave is not None and not 0.0 < _mean(wave) <= 1000.0:
+        raise ValueError(f"{name} with a mean above 0, at most 1000; it is {_mean(wave):.4g}")
 
 
 class Pulsatile(Section):
@@ -347,14 +401,17 @@ class Case(Section):
             return self
         if self.inlet.kind != "pressure":
             raise ValueError("physiology.target_flow_mL_per_min goes with inlet.kind: pressure")
-        if self.physiology.outlets:
+        if any(outlet.share is None for outlet in self.physiology.outlets.values()):
             raise ValueError(
-                "give physiology.target_flow_mL_per_min or physiology.outlets, not both"
+                "give physiology.target_flow_mL_per_min or physiology.outlets (but for shares), not both"
             )
         return self
 
     @model_validator(mode="after")
-    def _pulsatile_pressure(self) -> Case:
-        if self.pulsatile is not None and self.inlet.kind != "pressure":
-            raise ValueError("pulsatile goes with inlet.kind: pressure (the aortic pressure)")
+    def _shares(self) -> Case:
+        total = sum(outlet.share or 0.0 for outlet in self.physiology.outlets.values())
+        if total > 1.0 + 1e-9:
+            raise ValueError(
+                f"physiology.outlets: shares of at most 1 in all; they add up to {total:.4g}"
+            )
         return self

@@ -67,18 +67,39 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Case:
 
 def _with_waveforms(path: Path, data: dict[str, Any]) -> dict[str, Any]:
     """The case with waveforms that are files or coefficients as values (`pipeline.physiology.waveforms`)."""
-    physiology = data.get("physiology")
-    if not isinstance(physiology, dict) or "aortic_waveform_mmHg" not in physiology:
+    physiology = data.get("physiology") or {}
+    if not isinstance(physiology, dict):
         return data
-    given = physiology["aortic_waveform_mmHg"]
     rate = physiology.get("heart_rate_per_min", Physiology().heart_rate_per_min)
-    if isinstance(given, list) or not isinstance(rate, int | float) or rate <= 0:
+    if not isinstance(rate, int | float) or rate <= 0:
         return data
+    outlets = physiology.get("outlets")
+    names = tuple(outlets) if isinstance(outlets, dict) else ()
+    wave = "flow_waveform_mL_per_min"
+    for keys in (
+        ("physiology", "aortic_waveform_mmHg"),
+        ("inlet", wave),
+        *(("physiology", "outlets", name, wave) for name in names),
+    ):
+        data = _with_waveform(data, keys, float(rate), path.resolve().parent, ".".join(keys))
+    return data
+
+
+def _with_waveform(
+    data: dict[str, Any], keys: tuple[str, ...], rate: float, folder: Path, field: str
+) -> dict[str, Any]:
+    """The same data with one waveform, where it is there, as values."""
+    key, *below = keys
+    held = data.get(key)
+    if held is None:
+        return data
+    if below:
+        if not isinstance(held, dict):
+            return data
+        return {**data, key: _with_waveform(held, tuple(below), rate, folder, field)}
     from pipeline.physiology.waveforms import resolved
 
-    field = "physiology.aortic_waveform_mmHg"
-    values = resolved(given, float(rate), path.resolve().parent, field)
-    return {**data, "physiology": {**physiology, "aortic_waveform_mmHg": values}}
+    return {**data, key: resolved(held, rate, folder, field)}
 
 
 def _with_preset(path: Path, data: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ MEAN_LINE = 1e-3  # the same for means over a beat
 FFR_AT_INLET = 0.03
 SECTION_FLOW = 0.02
 ACROSS_THROAT = 4.0
+GIVEN_FLOW = 0.01
 
 
 def checks(
@@ -32,6 +33,7 @@ def checks(
             abs(reference["ffr_at_anatomical_inlet"] - 1.0),
             FFR_AT_INLET,
         ),
+        *_given(vessels),
         *_sections(evidence["section_flow_mismatch"]),
         *_throats(lesions),
     ]
@@ -56,6 +58,13 @@ def _solver(solver: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if steady:
         yield _below("nonlinear residual", solver["residual"], solver["tolerance"] * (1 + 1e-9))
     yield _below("mass balance |sum Q| / Q in", solver["mass_balance"], MASS_BALANCE)
+
+
+def _given(vessels: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    errors = [v["outlet_flow_error"] for v in vessels if v["outlet_flow_error"] is not None]
+    if errors:
+        name = "largest error of a flow given at an outlet, root mean square over its mean"
+        yield _below(name, max(errors), GIVEN_FLOW)
 
 
 def _sections(mismatch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

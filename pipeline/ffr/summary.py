@@ -14,6 +14,7 @@ from pipeline.ffr.checks import FFR_AT_INLET
 from pipeline.ffr.curves import Curve
 from pipeline.ffr.load import Solution
 from pipeline.physiology import MMHG, MMHG_S_PER_ML
+from solver.outlets import Flow
 from solver.waveform import value as value_of
 
 NOTICE = "Research use only. Not a medical device."
@@ -47,7 +48,9 @@ def vessel(curve: Curve, end: End, solution: Solution, Pa_mmHg: float) -> dict[s
     length = end_abscissa(curve, end)
     pressure = curve.pressure_at(length)
     patch, outlet = solution.result.patches[end.name], solution.problem.outlets[end.name]
-    pd, R = outlet.steady()
+    p0, R = outlet.steady()
+    given = outlet.governs == "flow"
+    lacking = p0 + R * patch.Q - (0.0 if given else patch.p)
     return {
         "name": end.name,
         "ffr": pressure / Pa_mmHg,
@@ -59,10 +62,22 @@ def vessel(curve: Curve, end: End, solution: Solution, Pa_mmHg: float) -> dict[s
         "ffr_min_point_mm": [float(x) for x in curve.line.points_mm[lowest]],
         "flow_mL_per_min": patch.Q * 60e6,
         "outlet_pressure_mmHg": patch.p / MMHG,
-        "outlet_resistance_mmHg_s_per_mL": R / MMHG_S_PER_ML,
-        "outlet_distal_pressure_mmHg": pd / MMHG,
-        "outlet_line_error_mmHg": abs(patch.p - pd - R * patch.Q) / MMHG,
+        "outlet_resistance_mmHg_s_per_mL": None if given else R / MMHG_S_PER_ML,
+        "outlet_distal_pressure_mmHg": None if given else p0 / MMHG,
+        "outlet_line_error_mmHg": abs(lacking) / MMHG,
+        "outlet_flow_error": _flow_error(end.name, solution),
     }
+
+
+def _flow_error(name: str, solution: Solution) -> float | None:
+    """How far the flow through an outlet is from the one given, root mean square over the mean; None where none is."""
+    model, told = solution.problem.outlets[name], solution.result.pulse
+    if not isinstance(model, Flow):
+        return None
+    if told is None:
+        return abs(solution.result.patches[name].Q / value_of(model.Q, None) - 1.0)
+    wanted = np.array([value_of(model.Q, t) for t in told.times])
+    return float(np.sqrt(np.mean((np.array(told.waves[name].Q) - wanted) ** 2)) / wanted.mean())
 
 
 def end_abscissa(curve: Curve, end: End) -> float:

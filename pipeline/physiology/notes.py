@@ -72,7 +72,7 @@ def _demand(
     demand = sum(
         (pressure.value - row["distal_pressure_mmHg"]) / row["resistance_mmHg_s_per_mL"]
         for row in outlets
-        if row["resistance_mmHg_s_per_mL"] > 0
+        if row["resistance_mmHg_s_per_mL"]
     )
     blood, diameter = case.blood, anatomy.inlet.diameter_mm
     number = reynolds(demand, diameter, blood.density_kg_per_m3, viscosity(blood).value * 1e-3)

@@ -19,14 +19,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.case import Case, CtInput, PhantomInput, Physiology, Pulsatile
-from pipeline.physiology.formulas import MMHG, MMHG_S_PER_ML
+from pipeline.case import Case, CtInput, OutletOverride, PhantomInput, Physiology, Pulsatile
+from pipeline.physiology.formulas import ML_PER_MIN, MMHG, MMHG_S_PER_ML
 from pipeline.physiology.heart import SAMPLES, Beat, beat, beat_of_mean
 from pipeline.physiology.quantities import Quantity
-from solver.inlets import PressureInlet
-from solver.outlets import Coronary, Outlet, Resistance, Windkessel
+from solver.inlets import FlowInlet, Inlet, PressureInlet
+from solver.outlets import Coronary, Flow, Outlet, Resistance, Windkessel
 from solver.problem import Pulse
-from solver.waveform import Waveform
+from solver.waveform import Signal, Waveform
 
 SPLIT = {"Ra": 0.32, "Ram": 0.52, "Rv": 0.16}
 COMPLIANCE = {"Ca": 0.11, "Cim": 0.89}
@@ -42,13 +42,13 @@ class Pulsation:
     """What a pulsatile case adds to the steady flow problem.
 
     Attributes:
-        inlet: The aortic pressure in time.
-        outlets: The beds, by outlet.
+        inlet: The aortic pressure, or the flow, in time.
+        outlets: The beds, or the flows given, by outlet.
         pulse: How it is marched; its window ``wave_free`` is the beat's.
         record: All numbers with their sources, JSON-able.
     """
 
-    inlet: PressureInlet
+    inlet: Inlet
     outlets: dict[str, Outlet]
     pulse: Pulse
     record: dict[str, Any]
@@ -80,12 +80,13 @@ def pulsation(
     compliance = physiology.compliance_mm3_per_mmHg or TREE_COMPLIANCE_MM3_PER_MMHG[side]
     area = sum(row["diameter_mm"] ** 2 for row in rows)
     squeeze = _waveform(told.period, factor * told.ventricle)
-    outlets = {
-        row["outlet"]: _bed(
-            physiology.bed, row, compliance * row["diameter_mm"] ** 2 / area, squeeze
-        )
-        for row in rows
-    }
+    outlets: dict[str, Outlet] = {}
+    for row in rows:
+        given = physiology.outlets.get(row["outlet"], OutletOverride())
+        flow = _flow(told.period, given.flow_mL_per_min, given.flow_waveform_mL_per_min)
+        part = compliance * row["diameter_mm"] ** 2 / area
+        bed = _bed(physiology.bed, row, part, squeeze) if flow is None else Flow(Q=flow)
+        outlets[row["outlet"]] = bed
     pulse = Pulse(
         period=told.period,
         steps=options.steps,
@@ -103,8 +104,9 @@ def pulsation(
         "wave_free": list(told.wave_free),
         "quantities": [asdict(q) for q in _quantities(physiology, told, compliance, factor, side)],
     }
-    inlet = PressureInlet(p=_waveform(told.period, told.aorta))
-    return Pulsation(inlet, outlets, pulse, record)
+    flow = _flow(told.period, case.inlet.flow_mL_per_min, case.inlet.flow_waveform_mL_per_min)
+    aorta = PressureInlet(p=_waveform(told.period, told.aorta))
+    return Pulsation(aorta if flow is None else FlowInlet(Q=flow), outlets, pulse, record)
 
 
 def tree_side(case: Case) -> Side:
@@ -132,6 +134,16 @@ def _beat(physiology: Physiology, mean_mmHg: float) -> Beat:
 
 def _waveform(period: float, mmHg: Any) -> Waveform:  # noqa: ANN401
     return Waveform(period=period, values=tuple(float(x) * MMHG for x in mmHg))
+
+
+def _flow(
+    period: float, steady_mL_per_min: float | None, wave_mL_per_min: Sequence[float] | None
+) -> Signal | None:
+    """A flow given, in SI units; None where none is."""
+    if wave_mL_per_min is not None:
+        values = tuple(float(x) * ML_PER_MIN for x in wave_mL_per_min)
+        return Waveform(period=period, values=values)
+    return None if steady_mL_per_min is None else steady_mL_per_min * ML_PER_MIN
 
 
 def _bed(

@@ -100,7 +100,8 @@ def beat(run: Run, path: Path) -> bool:
                 )
         outlets = [name for name in told["flow_mL_per_min"] if name != run.anatomy.inlet.name]
         inlet = told["pressure_mmHg"][run.anatomy.inlet.name]
-        upper.plot(times, _closed(inlet), color=INK, lw=1.8, label="aorta")
+        given = run.case.inlet.kind == "flow"
+        upper.plot(times, _closed(inlet), color=INK, lw=1.8, label="inlet" if given else "aorta")
         if "ventricular_mmHg" in record:
             ventricle = record["ventricular_mmHg"]
             even = np.linspace(0.0, told["period_s"], len(ventricle) + 1)

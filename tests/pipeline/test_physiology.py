@@ -120,6 +120,39 @@ def test_flow_override_replaces_the_share():
     assert resistance(solved, "LCX") == pytest.approx(0.24 * 88 * MMHG * 1e6)
 
 
+def test_shares_given_leave_the_rest_to_the_others():
+    plain, before = problem()
+    solved, record = problem(physiology={"outlets": {"LCX": {"share": 0.5}}})
+    assert [row["share"] for row in record["outlets"]] == pytest.approx([0.5, 0.5])
+    more = before["outlets"][0]["share"] / 0.5  # LAD had less
+    assert resistance(solved, "LAD") == pytest.approx(more * resistance(plain, "LAD"))
+    both = {"LAD": {"share": 0.7}, "LCX": {"share": 0.3}}
+    _, record = problem(physiology={"outlets": both})
+    assert [row["share"] for row in record["outlets"]] == pytest.approx([0.7, 0.3])
+    _, record = problem(physiology={"outlets": both, "target_flow_mL_per_min": 200})
+    assert record["outlets"][0]["share"] == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ({"LAD": {"share": 0.7}, "LCX": {"share": 0.2}}, "add up to 1.*0.9"),
+        ({"LAD": {"share": 1.0}}, "less than 1"),
+    ],
+)
+def test_shares_that_leave_nothing_or_too_much(shares, message):
+    with pytest.raises(InputError, match=message):
+        problem(physiology={"outlets": shares})
+
+
+def test_a_given_flow_has_no_bed():
+    solved, record = problem(physiology={"outlets": {"LCX": {"flow_mL_per_min": 60}}})
+    assert solved.outlets["LCX"].kind == "flow"
+    assert pytest.approx(1e-6) == solved.outlets["LCX"].Q
+    assert record["outlets"][1]["resistance_mmHg_s_per_mL"] is None
+    json.dumps(record)
+
+
 def test_zero_resistance_is_an_open_end():
     solved, _ = problem(physiology={"outlets": {"LCX": {"resistance_mmHg_s_per_mL": 0}}})
     assert resistance(solved, "LCX") == 0

@@ -1,6 +1,7 @@
 """A beat through the pipeline: boundary conditions with the steady case's means, numbers, figure, page; bad input."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,7 +81,18 @@ def test_pressures(anatomy):
         ("physiology: {heart_rate_per_min: 300}", "heart_rate_per_min"),
         ("physiology: {bed: rcl}", "bed"),
         ("pulsatile: {steps: 3}", "steps"),
-        ("pulsatile: {}\ninlet: {kind: flow, flow_mL_per_min: 100}", "inlet.kind: pressure"),
+        (f"inlet: {{flow_waveform_mL_per_min: {WAVE}}}", "goes with kind: flow"),
+        ("inlet: {kind: flow}", "goes with kind: flow"),
+        (f"inlet: {{kind: flow, flow_mL_per_min: 9, flow_waveform_mL_per_min: {WAVE}}}", "kind"),
+        (
+            "inlet: {kind: flow, flow_waveform_mL_per_min: [-1, 0, 0, 0, 0, 0, 0, 0]}",
+            "mean above 0",
+        ),
+        ("inlet: {kind: flow, flow_waveform_mL_per_min: none.csv}", "inlet.flow_waveform.*no such"),
+        ("physiology: {outlets: {LAD: {flow_mL_per_min: 9, share: 0.4}}}", "not both"),
+        ("physiology: {outlets: {LAD: {share: 0.7}, LCx: {share: 0.4}}}", "add up to 1.1"),
+        ("physiology: {outlets: {LAD: {flow_waveform_mL_per_min: {mean: 9}}}}", "LAD.flow_wave"),
+        ("physiology: {target_flow_mL_per_min: 9, outlets: {LAD: {flow_mL_per_min: 9}}}", "shares"),
         ("physiology: {aortic_waveform_mmHg: [90, 100]}", "aortic_waveform_mmHg"),
         (f"physiology: {{aortic_waveform_mmHg: {WAVE}, pulse_pressure_mmHg: 30}}", "not both"),
         (f"physiology: {{aortic_waveform_mmHg: {WAVE}, systolic_mmHg: 120}}", "not both"),
@@ -91,6 +103,33 @@ def test_bad_input(tmp_path, text, message):
     path.write_text(yaml.safe_dump({"input": PHANTOM}) + text)
     with pytest.raises(InputError, match=message):
         load(path)
+
+
+def test_flows_given(anatomy, tmp_path):
+    """Through the inlet and an outlet, as values, constants and coefficients; steady, their means."""
+    wave = {"flow_waveform_mL_per_min": WAVE}
+    problem, _ = set_up(case_of(inlet={"kind": "flow", **wave}), anatomy)
+    assert problem.inlet.kind == "flow"
+    assert problem.inlet.Q.period == pytest.approx(60 / 70)
+    assert problem.inlet.Q.mean() == pytest.approx(np.mean(WAVE) * 1e-6 / 60)
+    assert problem.outlets["LAD"].kind == "coronary"  # it beats all the same
+    problem, _ = set_up(case_of(inlet={"kind": "flow", **wave}, pulsatile=None), anatomy)
+    assert pytest.approx(np.mean(WAVE) * 1e-6 / 60) == problem.inlet.Q
+    problem, record = set_up(case_of(physiology={"outlets": {"LAD": wave}}), anatomy)
+    assert problem.inlet.kind == "pressure"
+    assert problem.outlets["LAD"].Q.values == pytest.approx(np.array(WAVE) * 1e-6 / 60)
+    assert record["outlets"][0]["override"] == "flow_waveform_mL_per_min"
+    assert record["outlets"][0]["resistance_mmHg_s_per_mL"] is None
+    given = {"outlets": {"LAD": {"flow_mL_per_min": 60}}}
+    problem, _ = set_up(case_of(physiology=given), anatomy)
+    assert pytest.approx(1e-6) == problem.outlets["LAD"].Q
+    with pytest.raises(InputError, match="something must say what the pressure is"):
+        set_up(case_of(physiology=given, inlet={"kind": "flow", "flow_mL_per_min": 60}), anatomy)
+    path = tmp_path / "case.yaml"
+    coefficients = {"flow_waveform_mL_per_min": {"mean": 90, "cos": [-9], "sin": [4]}}
+    text = {"input": PHANTOM, "physiology": {"outlets": {"LAD": coefficients}}}
+    path.write_text(yaml.safe_dump(text))
+    assert load(path).physiology.outlets["LAD"].flow == pytest.approx(90)
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +173,42 @@ def test_a_beat(run):
         {check["check"] for check in one["checks"] if not check["passed"]} for one in (told, steady)
     )
     assert failed == before  # the mesh is coarse
+
+
+@pytest.mark.slow
+def test_a_beat_of_given_flows(run):
+    """A measured flow in and another through one outlet: both are met, the other outlets share what is left."""
+    folder = run / "flows"
+    shutil.copytree(run / "steady", folder)
+    case = yaml.safe_load((run / "steady.yaml").read_text())
+    times = np.arange(32) / 32
+    into = (150 + 60 * np.sin(2 * np.pi * times)).tolist()
+    through = (40 - 15 * np.cos(2 * np.pi * times)).tolist()
+    case |= {
+        "inlet": {"kind": "flow", "flow_waveform_mL_per_min": into},
+        "physiology": {"outlets": {"LCx": {"flow_waveform_mL_per_min": through}}},
+        "pulsatile": {"steps": 80},
+    }
+    (run / "flows.yaml").write_text(yaml.safe_dump(case))
+    command = [FFR3D, "run", run / "flows.yaml", "-o", folder]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    told = numbers(folder)
+    assert told["pulse"]["periodic"]
+    flow = {name: np.array(Q) for name, Q in told["pulse"]["flow_mL_per_min"].items()}
+    ends = {vessel["name"] for vessel in told["vessels"]}
+    inlet = flow[next(name for name in flow if name not in ends)]
+    at = np.array(told["pulse"]["times_s"]) / told["pulse"]["period_s"]
+    assert inlet == pytest.approx(150 + 60 * np.sin(2 * np.pi * at), abs=0.5)
+    error = flow["LCx"] - (40 - 15 * np.cos(2 * np.pi * at))
+    assert np.abs(error).max() < 1.0  # of second order in the step
+    others = sum(flow[name] for name in ends - {"LCx"})
+    assert others == pytest.approx(inlet - flow["LCx"], abs=0.5)
+    lcx = next(vessel for vessel in told["vessels"] if vessel["name"] == "LCx")
+    assert lcx["outlet_flow_error"] == pytest.approx(np.sqrt(np.mean(error**2)) / 40, rel=1e-3)
+    assert any("flow given" in check["check"] for check in told["checks"])
+    assert lcx["outlet_resistance_mmHg_s_per_mL"] is None
+    assert "flow_waveform_mL_per_min" in (folder / "report.html").read_text()
 
 
 @pytest.mark.slow
