@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from meshing.background import Background
 from meshing.check import check_surface
 from meshing.export import write_vtu
-from meshing.ladder import Made, climb
+from meshing.ladder import Made, Sizes, climb
 from meshing.lumen import LumenSurface
 from meshing.options import MeshOptions
 from meshing.quality import facet_areas
@@ -27,7 +26,7 @@ def generate(
     options: MeshOptions,
     folder: Path,
     progress: Callable[[str], None] = _log.info,
-    sizes: Finer | Background | None = None,
+    sizes: Sizes | None = None,
 ) -> VesselMesh:
     """Mesh a lumen and write ``mesh.h5``, ``mesh.json`` and ``mesh.vtu`` [m] into a folder.
 
@@ -38,7 +37,8 @@ def generate(
         options: Sizes, order and acceptance criteria.
         folder: Created if need be.
         progress: Told in one line each what is being done.
-        sizes: What is to be finer than the options say, or sizes from a solution.
+        sizes: What is to be finer than the options say, or sizes from a solution, or the mesh that this one is to be
+            self-similar to.
 
     Raises:
         InputError: The surface is not a closed oriented lumen with flat caps, or the options ask

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -101,10 +101,20 @@ class Like:
     Attributes:
         finer: Its factors, throats included.
         scale: Of all its sizes.
+        background: Sizes from a solution that it was made with, as they were.
     """
 
     finer: Finer
     scale: float = 1.0
+    background: Background | None = None
+
+    @classmethod
+    def of(cls, quality: Mapping[str, Any], scale: float, background: Background | None) -> Like:
+        """The size field of the mesh with a quality report, scaled."""
+        told = quality["finer"]
+        return cls(
+            Finer(told["everywhere"], tuple(told["throats"]), told["jets"]), scale, background
+        )
 
 
 Sizes = Finer | Background | Like
@@ -230,14 +240,24 @@ class _Attempt:
 
     @property
     def background(self) -> Background | None:
-        """Sizes from a solution."""
+        """Sizes from a solution, before the scale."""
+        if isinstance(self.sizes, Like):
+            return self.sizes.background
         return self.sizes if isinstance(self.sizes, Background) else None
+
+    @property
+    def inside(self) -> Background | None:
+        """Those sizes scaled."""
+        sizes = self.background
+        return None if sizes is None else replace(sizes, size=sizes.size * self.scale)
 
     @property
     def wanted(self) -> MeshOptions:
         """The options as the scale changes them; throats need what they need in the first mesh, not more."""
         count = self.options.elements_per_diameter / self.scale
-        return self.options.model_copy(update={"elements_per_diameter": count})
+        across = self.options.elements_across_throat / max(self.scale, 1.0)
+        changed = {"elements_per_diameter": count, "elements_across_throat": across}
+        return self.options.model_copy(update=changed)
 
     def run(self) -> Made:
         """Mesh, refining throats until they hold enough elements and their area; check; measure."""
@@ -259,7 +279,12 @@ class _Attempt:
             finer = _finer(finer, shares)
         cells = cell_quality(mesh.points, mesh.cells)
         accept(cells, mesh, throats, self.wanted)
-        quality = {**self._quality(mesh, cells), **straight.notes, "throats": throats}
+        quality = {
+            **self._quality(mesh, cells),
+            **straight.notes,
+            "throats": throats,
+            "finer": asdict(finer),
+        }
         accept_shape(quality, self.wanted, lambda at: self._place(mesh, straight, at))
         return Made(
             mesh.points,
@@ -283,17 +308,17 @@ class _Attempt:
     def _straight(self, field: SizeField) -> _Straight:
         layers = self.options.boundary_layers
         predicted = predicted_cells(self.surface.points, self.surface.triangles, field, layers)
-        if self.background is not None:
-            predicted = max(predicted, int(self.background.predicted_cells()))
+        if self.inside is not None:
+            predicted = max(predicted, int(self.inside.predicted_cells()))
         _refuse_large(predicted, self.wanted, self.rung, self.surface, field)
         limit_s = self.limit_s or 60 + 1e-3 * predicted
         surface = remesh(self.surface, self.wall, field, self.rung.remesher, limit_s)
         if not layers:
-            mesh = fill(surface, self.rung.algorithm, self.rung.netgen, limit_s, self.background)
+            mesh = fill(surface, self.rung.algorithm, self.rung.netgen, limit_s, self.inside)
             return _Straight(surface, mesh, None, {"predicted_cells": predicted})
         radius = field.radius[nearest_vertices(self.surface.points, surface.points)]
         offset = make_layers(surface, self.wall, radius, layers, self.options.boundary_layer_growth)
-        core = fill(offset.core, self.rung.algorithm, self.rung.netgen, limit_s, self.background)
+        core = fill(offset.core, self.rung.algorithm, self.rung.netgen, limit_s, self.inside)
         joined = join(surface, offset, core)
         notes = {"predicted_cells": predicted, "boundary_layers": layer_report(offset, surface)}
         return _Straight(joined.surface, joined.mesh, joined.copies, notes)

@@ -372,6 +372,18 @@ class Adapt(Section):
     )
 
 
+class Certificate(Section):
+    """How sure the numbers are: the same on coarser meshes (`pipeline.certificate`)."""
+
+    levels: Literal[1, 2, 3] = Field(
+        default=2,
+        description="meshes for the discretisation error, the run's own included; 1: none is told",
+    )
+    ratio: float = Field(
+        default=1.5, ge=1.2, le=3, description="sizes of a mesh over those of the next finer one"
+    )
+
+
 class Report(Section):
     """What the report shows."""
 
@@ -393,6 +405,7 @@ class Case(Section):
     pulsatile: Pulsatile | None = None
     solver: SolverOptions = SolverOptions()
     adapt: Adapt = Adapt()
+    certificate: Certificate = Certificate()
     report: Report = Report()
 
     @model_validator(mode="after")

@@ -23,6 +23,7 @@ PREVIEW = (
     "mesh.jet_growth=0.06",
     "solver.steady.least_viscosity=1.5",
     "solver.steady.tolerance=1e-4",
+    "certificate.levels=1",
 )
 """Overrides of a preview: a coarse mesh, and the last part of the viscosity extrapolated (docs/decisions/0017)."""
 

@@ -38,6 +38,7 @@ class StageName(StrEnum):
     mesh = "mesh"
     solve = "solve"
     ffr = "ffr"
+    certify = "certify"
     report = "report"
 
 
@@ -89,7 +90,7 @@ def run(
     resolved = load(case, (*(PREVIEW if preview else ()), *(overrides or ())))
     folder = output or Path("runs") / (resolved.name + ("-preview" if preview else ""))
     run_stages(resolved, folder.resolve(), start=start and start.value, stop=stop and stop.value)
-    if (folder / "ffr" / "ffr.json").exists() and stop in (None, "ffr", "report"):
+    if (folder / "ffr" / "ffr.json").exists() and stop in (None, "ffr", "certify", "report"):
         _print_ffr(folder)
     if stop in (None, "report"):
         console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
@@ -110,6 +111,7 @@ _verb("anatomy", "Run up to ends, centrelines, flow extensions and lesions.")
 _verb("mesh", "Run up to the tetrahedral mesh.")
 _verb("solve", "Run up to the flow solution.")
 _verb("ffr", "Run up to the FFR field and its numbers.")
+_verb("certify", "Run up to the certificate: checks, and the discretisation error of each FFR.")
 _verb("report", "Run up to the report (the same as run).")
 
 

@@ -56,7 +56,7 @@ def next_attempt(folder: Path, case: Case, tried: Refinement) -> Attempt:
     from pipeline.ffr.load import read_centerlines
 
     solve, last = folder / "solve", tried.last
-    end, vessel = _end(solve), VesselMesh.load(folder / "mesh" / "mesh.json")
+    end, vessel = end_of(solve), VesselMesh.load(folder / "mesh" / "mesh.json")
     anatomy = Anatomy.load(folder / "anatomy" / "anatomy.json")
     lines = read_centerlines(folder / "anatomy" / "centerlines.vtp", anatomy)
     problem = FlowProblem.load(solve / "problem.json")
@@ -153,7 +153,7 @@ def jet_strengths(
     return np.array(strengths)
 
 
-def _end(solve: Path) -> BranchEnd:
+def end_of(solve: Path) -> BranchEnd:
     """Where the solver ended, whether or not with a steady state."""
     if (solve / "branch_end.json").exists():
         return BranchEnd.load(solve / "branch_end.json")

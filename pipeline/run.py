@@ -57,7 +57,7 @@ def _sections(*names: str) -> Callable[[Case], dict[str, Any]]:
 
 
 def _solve_choices(case: Case) -> dict[str, Any]:
-    choices = _sections("physiology", "inlet", "blood", "solver")(case)
+    choices = _sections("physiology", "inlet", "blood", "pulsatile", "solver")(case)
     del choices["solver"]["ranks"]  # results do not depend on it
     return choices
 
@@ -65,6 +65,7 @@ def _solve_choices(case: Case) -> dict[str, Any]:
 ANATOMY = ("anatomy/vessel.vtp", "anatomy/centerlines.vtp", "anatomy/anatomy.json")
 MESH = ("mesh/mesh.h5", "mesh/mesh.json")
 FLOW = ("solve/fields.h5", "solve/flow.json", "solve/problem.json", "solve/physiology.json")
+CERTIFICATE = ("certify/certificate.json",)
 FFR = ("ffr/ffr.json", "ffr/centerlines.vtp", "ffr/volume.vtu", "ffr/wall.vtp")
 SURFACE = ("surface/lumen.vtp", "surface/surface.json")
 
@@ -83,10 +84,11 @@ STAGES = (
     Stage("mesh", _sections("mesh"), ANATOMY, (*MESH, "mesh/mesh.vtu")),
     Stage("solve", _solve_choices, (*MESH, ANATOMY[2]), FLOW),
     Stage("ffr", lambda _: {}, (*ANATOMY, *MESH, *FLOW), FFR),
+    Stage("certify", _sections("certificate"), (*FFR, *ANATOMY, *MESH, *FLOW), CERTIFICATE),
     Stage(
         "report",
         _sections("report", "name"),
-        (*FFR, *FLOW, *ANATOMY, *MESH, SURFACE[1]),
+        (*FFR, *CERTIFICATE, *FLOW, *ANATOMY, *MESH, SURFACE[1]),
         ("report.html",),
     ),
 )
@@ -97,8 +99,9 @@ def stages_of(case: Case) -> tuple[Stage, ...]:
     if not isinstance(case.input, CtInput):
         return STAGES
     surface = replace(STAGES[0], inputs=SEGMENT, reads_case=False)
-    ffr, report = (replace(one, inputs=(*one.inputs, *IMAGE, *SEGMENT)) for one in STAGES[-2:])
-    return (*CT_STAGES, surface, *STAGES[1:-2], ffr, report)
+    ffr, certify, report = STAGES[-3:]
+    ffr, report = (replace(one, inputs=(*one.inputs, *IMAGE, *SEGMENT)) for one in (ffr, report))
+    return (*CT_STAGES, surface, *STAGES[1:-3], ffr, certify, report)
 
 
 def run(case: Case, folder: Path, *, start: str | None = None, stop: str | None = None) -> Manifest:

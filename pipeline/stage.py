@@ -94,7 +94,7 @@ def solve(folder: Path, case: Case) -> None:
         problem, record = flow_problem(one, anatomy, Path("../mesh/mesh.json"))
         problem.model_copy(update=more).save(target / "problem.json")
         (target / "physiology.json").write_text(json.dumps(record, indent=2))
-        _run_solver(target, case, restart)
+        run_solver(target, case, restart=restart)
         return FlowResult.load(target / "flow.json")
 
     if case.physiology.target_flow_mL_per_min is None:
@@ -103,8 +103,14 @@ def solve(folder: Path, case: Case) -> None:
         tune(case, anatomy, run, target / "physiology.json")
 
 
-def _run_solver(target: Path, case: Case, restart: bool) -> None:
-    """Solve ``problem.json``; from the state that is there, if asked."""
+def run_solver(target: Path, case: Case, *, restart: bool) -> None:
+    """Solve a folder's ``problem.json``; from the state that is there, if asked.
+
+    Raises:
+        BranchEndError: The branch of steady states ends on this mesh, and the problem says to stop there.
+        ComputationError: The solver ended without a result.
+        InputError: It does not accept the problem.
+    """
     from pipeline.run import die_with_parent
 
     ranks = case.solver.ranks or physical_cores()
@@ -149,6 +155,13 @@ def ffr(folder: Path, case: Case) -> None:
     run(folder, case)
 
 
+def certify(folder: Path, case: Case) -> None:
+    """Checks, and the discretisation error."""
+    from pipeline.certificate import run
+
+    run(folder, case)
+
+
 def report(folder: Path, case: Case) -> None:
     """Figures and the HTML page."""
     from pipeline.report import run
@@ -164,6 +177,7 @@ RUNNERS: dict[str, Callable[[Path, Case], None]] = {
     "mesh": mesh,
     "solve": solve,
     "ffr": ffr,
+    "certify": certify,
     "report": report,
 }
 

@@ -26,12 +26,13 @@ from pipeline.ffr.wall import Wall, wall
 __all__ = ["NOTICE", "run", "summary_rows"]
 
 
-def run(run_folder: Path, case: Case) -> None:
+def run(run_folder: Path, case: Case, *, fields: bool = True) -> None:
     """Compute and write ``ffr/``.
 
     Args:
         run_folder: A run with ``anatomy/``, ``mesh/`` and ``solve/``.
         case: Unused: all that matters was stored with the solution.
+        fields: Write volume and wall as well, not the curves along centrelines alone.
 
     Raises:
         ComputationError: The fields do not fit the mesh, or are not finite.
@@ -49,7 +50,10 @@ def run(run_folder: Path, case: Case) -> None:
     numbers["plaque"] = plaque(run_folder, curves, numbers["lesions"])
     folder = run_folder / "ffr"
     folder.mkdir(exist_ok=True)
-    _write_vtk(folder, solution, curves, lumen_wall, numbers["reference"]["Pa_mmHg"])
+    pa = numbers["reference"]["Pa_mmHg"]
+    if fields:
+        _write_fields(folder, solution, lumen_wall, pa)
+    write.write_centerlines(folder / "centerlines.vtp", curves, pa, NOTICE)
     (folder / "ffr.json").write_text(json.dumps(numbers, indent=2, allow_nan=False))
 
 
@@ -87,11 +91,8 @@ def _numbers(solution: Solution, curves: tuple[Curve, ...], lumen_wall: Wall) ->
     }
 
 
-def _write_vtk(
-    folder: Path, solution: Solution, curves: tuple[Curve, ...], lumen_wall: Wall, pa: float
-) -> None:
+def _write_fields(folder: Path, solution: Solution, lumen_wall: Wall, pa: float) -> None:
     mask = extension_nodes(solution.points_mm, solution.mesh, solution.vessel, solution.anatomy)
     fields = write.nodal_fields(solution, pa, mask)
     write.write_volume(folder / "volume.vtu", solution, fields, mask, NOTICE)
     write.write_wall(folder / "wall.vtp", solution.points_mm, lumen_wall.triangles, fields, NOTICE)
-    write.write_centerlines(folder / "centerlines.vtp", curves, pa, NOTICE)

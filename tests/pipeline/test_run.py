@@ -160,3 +160,10 @@ def test_ledger_tells_versions_but_no_host(tmp_path):
     data = json.loads((tmp_path / "run.json").read_text())
     assert {"python", "ffr3d", "gmsh", "dolfinx-solver-real"} <= set(data["versions"])
     assert set(data["machine"]) == {"system", "processors"}
+
+
+def test_every_section_of_a_case_is_some_stages_choice():
+    """Else a change of it would leave old results standing; ``adapt`` counts with the meshes it chooses."""
+    case = Case.model_validate({"input": {"kind": "phantom"}, "pulsatile": {}})
+    seen = {name for stage in runner.STAGES for name in stage.choices(case)}
+    assert set(Case.model_fields) - seen == {"adapt"}
