@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from meshing.errors import ComputationError, InputError
+from pipeline.cli_cohort import cohort
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -287,6 +288,9 @@ def _compared(row: dict[str, Any]) -> tuple[str, ...]:
         other = dash if row["second_stenosis"] is None else f"{row['second_stenosis']:.0%}"
         last = f"{row['first_stenosis']:.0%}, {other}"
     return row["name"], f"{row['first']:.4f}", second, difference, last
+
+
+app.command()(cohort)
 
 
 @app.command()

@@ -121,7 +121,7 @@ def run(case: Case, folder: Path, *, start: str | None = None, stop: str | None 
         ComputationError: A stage ended without a result.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with locked(folder):
         return _run(case, folder, start, stop)
 
 
@@ -210,7 +210,7 @@ def _another_mesh(
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold the run folder; the lock goes with the process, however that ends."""
     with (folder / ".lock").open("w") as lock:
         try:

@@ -57,18 +57,18 @@ def main() -> None:
                 folder = args.folder / f"{element}-{count:g}-{percent}"
                 row = _row(folder, percent, (element, order, count, across), axisymmetric)
                 told.append(row)
-                print(_text(row), flush=True)
+                print(_text(row), flush=True)  # noqa: T201
     known = [row for row in told if row["error"] is not None]
     covered = sum(row["true"] <= row["error"] for row in known)
     ratios = [row["error"] / max(row["true"], 1e-5) for row in known]
-    print(
+    print(  # noqa: T201
         f"{covered} of {len(known)} covered ({covered / len(known):.0%}), {len(told) - len(known)} without an "
         f"error; told over true error, median {np.median(ratios):.1f}"
     )
 
 
 def _row(
-    folder: Path, percent: int, mesh: tuple[str, int, float, float], axisymmetric: Any
+    folder: Path, percent: int, mesh: tuple[str, int, float, float], axisymmetric: SimpleNamespace
 ) -> dict[str, Any]:
     element, order, count, across = mesh
     folder.mkdir(parents=True, exist_ok=True)

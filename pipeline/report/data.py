@@ -47,6 +47,7 @@ class Run:
         folder: The run folder.
         case: The case.
         ffr: ``ffr/ffr.json``.
+        certificate: ``certify/certificate.json``.
         physiology: ``solve/physiology.json``.
         flow: ``solve/flow.json``.
         anatomy: ``anatomy/anatomy.json``.
@@ -58,6 +59,7 @@ class Run:
     folder: Path
     case: Case
     ffr: dict[str, Any]
+    certificate: dict[str, Any]
     physiology: dict[str, Any]
     flow: FlowResult
     anatomy: Anatomy
@@ -82,6 +84,7 @@ def gather(folder: Path, case: Case) -> Run:
             folder=folder,
             case=case,
             ffr=json.loads((folder / "ffr" / "ffr.json").read_text()),
+            certificate=json.loads((folder / "certify" / "certificate.json").read_text()),
             physiology=json.loads((folder / "solve" / "physiology.json").read_text()),
             flow=FlowResult.load(folder / "solve" / "flow.json"),
             anatomy=Anatomy.load(folder / "anatomy" / "anatomy.json"),
@@ -99,7 +102,7 @@ def unfinished(folder: Path, error: Exception) -> InputError:
     """What to say of a run folder whose FFR cannot be read."""
     return InputError(
         file=folder,
-        wanted="a run folder in which the stages up to ffr have ended",
+        wanted="a run folder in which the stages up to certify have ended",
         got=f"{type(error).__name__}: {error}",
         remedy="run them: ffr3d run CASE",
     )

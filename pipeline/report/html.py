@@ -40,12 +40,15 @@ def render(run: Run, scene: dict[str, Any], figures: Mapping[str, Path], mesh_pl
         "significant": significant,
         "power": power,
         "low": low,
+        "error": error,
     }
     page = environment.from_string(_asset("report.html")).render(
         title=run.title,
         summary=_summary(run),
         cards=_cards(run),
         ffr=run.ffr,
+        certificate=run.certificate,
+        errors=run.certificate["discretisation"]["ffr"],
         physiology=run.physiology,
         vessels={v["name"]: v for v in run.ffr["vessels"]},
         threshold=run.case.report.threshold,
@@ -86,6 +89,11 @@ def number(value: float | None, digits: int) -> str:
 def significant(value: float) -> str:
     """Four significant digits."""
     return f"{value:.4g}"
+
+
+def error(told: Mapping[str, Any] | None) -> str:
+    """A discretisation error; a dash for what is not known."""
+    return DASH if told is None else f"±\u202f{told['error']:.3f}"
 
 
 def power(value: float) -> str:
@@ -152,13 +160,11 @@ def _cards(run: Run) -> Iterator[dict[str, str]]:
         "label": "aortic pressure Pa",
     }
     yield {"value": number(run.ffr["inlet"]["flow_mL_per_min"], 0) + " mL/min", "label": "inflow"}
-    failed = sum(not check["passed"] for check in run.ffr["checks"])
+    told, reasons = run.certificate, run.certificate["reasons"]
     label = (
-        f"{failed} of {len(run.ffr['checks'])} checks need a look"
-        if failed
-        else "all checks passed"
+        f"{len(reasons)} of {len(told['rows'])} checks need a look" if reasons else "certificate"
     )
-    yield {"value": run.flow.status, "label": label}
+    yield {"value": told["status"], "label": label}
 
 
 def _solver_rows(run: Run) -> Iterator[tuple[str, str]]:

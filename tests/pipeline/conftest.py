@@ -286,6 +286,8 @@ def write_run(folder: Path, model) -> Case:
         "min_dihedral_deg": 12.0,
         "min_scaled_jacobian": 0.2,
         "elements_across_throat": 4.0,
+        "volume_error": -0.01,
+        "rungs": [{"rung": "mmgs + hxt", "outcome": "used", "reason": ""}],
         "histograms": summary(cell_quality(mesh.points, mesh.cells))["histograms"],
         "across_by_radius": [
             {
@@ -299,7 +301,12 @@ def write_run(folder: Path, model) -> Case:
     }
     VesselMesh(folder / "mesh" / "mesh.h5", patches, quality).save(folder / "mesh" / "mesh.json")
     case = Case.model_validate(
-        {"input": {"kind": "surface", "path": "x.stl"}, "name": "model", **model.case}
+        {
+            "input": {"kind": "surface", "path": "x.stl"},
+            "name": "model",
+            "certificate": {"levels": 1},
+            **model.case,
+        }
     )
     problem, record = flow_problem(case, anatomy, Path("../mesh/mesh.json"))
     problem.save(folder / "solve" / "problem.json")

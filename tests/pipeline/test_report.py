@@ -12,14 +12,14 @@ import pytest
 import pyvista as pv
 
 from meshing.errors import InputError
-from pipeline import ffr, report
+from pipeline import certificate, ffr, report
 from pipeline.anatomy.types import End
 from pipeline.manifest import Manifest, StageRecord
 from pipeline.report.border import straighten
 from pipeline.report.charts import label_rows
 from pipeline.report.colours import scales
 from pipeline.report.data import gather
-from pipeline.report.html import number, render
+from pipeline.report.html import error, number, render
 from pipeline.report.scenes import Label
 from pipeline.report.viewer import decimate, scene
 
@@ -83,6 +83,7 @@ def made(tube_run):
     )
     ledger.save(folder)
     ffr.run(folder, case)
+    certificate.run(folder, case)
     report.run(folder, case)
     text = (folder / "report.html").read_text(encoding="utf-8")
     return folder, Page(text), json.loads((folder / "ffr" / "ffr.json").read_text())
@@ -115,6 +116,7 @@ def test_vessel_table_has_the_numbers_of_the_json(made):
     assert row == [
         "LAD",
         f"{v['ffr']:.3f}",
+        "–",  # one mesh tells no discretisation error
         f"{v['pressure_mmHg']:.2f}",
         f"{v['ffr_min']:.3f}",
         f"{v['ffr_min_abscissa_mm']:.1f}",
@@ -124,16 +126,28 @@ def test_vessel_table_has_the_numbers_of_the_json(made):
     ]
 
 
+def test_the_certificate_is_on_the_page(made):
+    folder, page, _ = made
+    told = json.loads((folder / "certify" / "certificate.json").read_text())
+    rows = {row[0]: row for row in page.tables["checks"][1:]}
+    assert len(rows) == len(told["rows"])
+    assert f"Certificate: {told['status']}" in page.text
+    assert rows["largest discretisation error of an FFR"][1:] == ["–", "0.02", "0.05", "WARN"]
+    assert error({"error": 0.0123}) == "±\u202f0.012"
+
+
 def test_lesion_tables_have_the_numbers_of_the_json(made):
     _, page, numbers = made
     lesion = numbers["lesions"][0]
     row = page.tables["lesions"][1]
     assert row[0] == "LAD-1LAD"
-    assert row[1:5] == [
-        *(f"{lesion[k]:.3f}" for k in ("ffr_distal", "ffr_proximal", "ffr_drop")),
+    assert row[1:6] == [
+        f"{lesion['ffr_distal']:.3f}",
+        "–",
+        *(f"{lesion[k]:.3f}" for k in ("ffr_proximal", "ffr_drop")),
         f"{lesion['pressure_drop_mmHg']:.2f}",
     ]
-    assert row[5:7] == ["50.0", "75.0"]
+    assert row[6:8] == ["50.0", "75.0"]
     flow = page.tables["lesion-flow"][1]
     assert flow[1] == f"{lesion['flow_mL_per_min']:.1f}"
     assert flow[4] == f"{lesion['throat_reynolds']:.0f}"
@@ -211,6 +225,7 @@ def test_a_run_without_ledger_history_and_lesions_still_has_a_report(make_run, m
     del mesh["quality"]["histograms"]  # of an older run
     (folder / "mesh" / "mesh.json").write_text(json.dumps(mesh))
     ffr.run(folder, case)
+    certificate.run(folder, case)
     report.run(folder, case)
     text = (folder / "report.html").read_text()
     assert "No narrowing of 25 %" in text

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from pipeline import ffr, report
+from pipeline import certificate, ffr, report
 from pipeline.imaging import Volume, write_nifti
 from pipeline.report.data import gather
 from pipeline.report.reformat import STEP_MM, Way, reformats, sampled
@@ -69,6 +69,7 @@ def solved(tube_run):
     """The tube's run with its FFR."""
     folder, case, _ = tube_run
     ffr.run(folder, case)
+    certificate.run(folder, case)
     return folder, case
 
 

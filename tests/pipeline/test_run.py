@@ -146,7 +146,7 @@ class TestStages:
     def test_two_runs_in_one_folder_are_refused(self, case, tmp_path):
         folder = tmp_path / "run"
         folder.mkdir()
-        with runner._locked(folder), pytest.raises(InputError, match="another ffr3d"):
+        with runner.locked(folder), pytest.raises(InputError, match="another ffr3d"):
             run(case, folder)
 
 

@@ -1,0 +1,306 @@
+r"""The design of a cohort: which vessels and which conditions, drawn evenly from ranges; one YAML.
+
+::
+
+    name: left_trees
+    count: 64
+    seed: 1
+    vessel:                      # phantom trees; or {kind: variants, case: left.yaml}: `pipeline.cohort.variants`
+      kind: phantom
+      tree: [left, right]
+      inlet_diameter_mm: [3.4, 5.0]
+      lesions: [0, 2]
+      diameter_reduction: [0.2, 0.7]
+    conditions:
+      mean_aortic_pressure_mmHg: [75, 110]
+      hyperaemic_resistance_factor: [0.2, 0.3]
+    case: {solver: {element: P2-P2}}     # the same in every case
+
+Continuous numbers are a scrambled Sobol sequence over all ranges, so that any part of a cohort covers them; what is
+drawn for a lesion comes from the case's own generator. Case ``k`` of a design is the same however many there are.
+
+Reference of the default ranges:
+    Dodge et al. (1992), Circulation 86, 232-246, https://doi.org/10.1161/01.CIR.86.1.232 (left main 4.5 +- 0.5 mm,
+    RCA 3.9 +- 0.6 mm in men with right dominance; read at second hand); Murray's exponent 2 to 3, 7/3 in the middle:
+    Huo & Kassab (2009), Biophys. J. 96, 347-353, https://doi.org/10.1016/j.bpj.2008.09.039; total coronary resistance
+    index in hyperaemia 0.24: Wilson et al. (1990), https://doi.org/10.1161/01.CIR.82.5.1595. Ranges without a source
+    (lengths, reductions, eccentricity) are those in which lesions are looked at with FFR: 20 to 75 per cent.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from meshing.errors import InputError
+from pipeline.case import Case, PhantomInput, PhantomStenosis, Section
+
+Range = tuple[float, float]
+Whole = tuple[int, int]
+_ATTEMPTS = 20  # lesions that do not fit are drawn again
+_FINEST = 0.38  # of the inlet: so thin branches can always be fed
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+class _Ranges(Section):
+    """Base of sections whose fields are ranges."""
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _ordered(cls, value: Any) -> Any:  # noqa: ANN401
+        pair = isinstance(value, tuple) and len(value) == 2
+        if pair and all(isinstance(x, int | float) for x in value) and value[0] > value[1]:
+            raise ValueError(f"a range from low to high wanted, got [{value[0]:g}, {value[1]:g}]")
+        return value
+
+
+class Phantoms(_Ranges):
+    """Trees of the phantom generator."""
+
+    kind: Literal["phantom"] = "phantom"
+    tree: tuple[Literal["left", "right"], ...] = Field(default=("left", "right"), min_length=1)
+    inlet_diameter_mm: Range = (3.4, 5.0)
+    min_diameter_mm: Range = (1.6, 2.0)
+    side_branches: Whole = (0, 2)
+    murray_exponent: Range = (2.2, 2.6)
+    lesions: Whole = (0, 2)
+    diameter_reduction: Range = (0.2, 0.7)
+    length_mm: Range = (5.0, 20.0)
+    position: Range = (0.1, 0.7)
+    eccentricity: Range = (0.0, 0.8)
+    plateau: Range = (0.0, 0.5)
+
+
+class Variants(_Ranges):
+    """Copies of one case's vessel with a narrowing more, a lesion less, or wider and narrower stretches."""
+
+    kind: Literal["variants"] = "variants"
+    case: Path
+    changes: tuple[Literal["narrow", "widen", "stent"], ...] = Field(
+        default=("narrow", "widen", "stent"), min_length=1
+    )
+    diameter_reduction: Range = (0.2, 0.7)
+    widening: Range = (0.05, 0.25)
+    length_mm: Range = (5.0, 20.0)
+    position: Range = (0.1, 0.8)
+
+
+class Conditions(_Ranges):
+    """Of the flow; what has no range stays as the case says."""
+
+    mean_aortic_pressure_mmHg: Range | None = (75.0, 110.0)
+    hyperaemic_resistance_factor: Range | None = (0.20, 0.30)
+    distal_pressure_mmHg: Range | None = None
+    flow_split_exponent: Range | None = (2.15, 2.6)
+    haematocrit: Range | None = (0.36, 0.50)
+    myocardial_mass_g: Range | None = None
+
+
+class Design(Section):
+    """A cohort."""
+
+    name: str = Field(pattern=_NAME)
+    count: int = Field(ge=1, le=1_000_000, description="trees; of variants, pairs")
+    seed: int = Field(default=0, ge=0)
+    vessel: Annotated[Phantoms | Variants, Field(discriminator="kind")] = Phantoms()
+    conditions: Conditions = Conditions()
+    case: dict[str, Any] = Field(default_factory=dict, description="sections of every case")
+
+    @model_validator(mode="after")
+    def _case(self) -> Design:
+        for taken in ("input", "name"):
+            if taken in self.case:
+                raise ValueError(f"case.{taken} is the design's to choose: leave it out")
+        return self
+
+
+def load(path: Path) -> Design:
+    """Read a design; a path in it is taken from its folder.
+
+    Raises:
+        InputError: Unreadable, unknown keys, values out of range.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        design = Design.model_validate(data)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+        faults = error.errors() if isinstance(error, ValidationError) else []
+        got = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in faults)
+        raise InputError(
+            file=path,
+            wanted="the design of a cohort (docs/cohorts.md)",
+            got=got or str(error).splitlines()[0],
+            remedy="mend these keys; ffr3d cohort --help says where the keys are told",
+        ) from None
+    if isinstance(design.vessel, Variants):
+        there = (path.resolve().parent / design.vessel.case).resolve()
+        design = design.model_copy(
+            update={"vessel": design.vessel.model_copy(update={"case": there})}
+        )
+    return design
+
+
+def dump(design: Design) -> str:
+    """As YAML, every default written out."""
+    return yaml.safe_dump(design.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def identifiers(design: Design) -> list[str]:
+    """Names of the cases, in order; of variants, the vessel as it is and changed."""
+    names = [f"{design.name}-{k:05d}" for k in range(design.count)]
+    if isinstance(design.vessel, Phantoms):
+        return names
+    kinds = design.vessel.changes
+    return [x for k, name in enumerate(names) for x in (name, f"{name}-{kinds[k % len(kinds)]}")]
+
+
+class PhantomCases:
+    """The cases of a design with phantom trees, each made when it is asked for."""
+
+    def __init__(self, design: Design) -> None:
+        self._design = design
+        self._points = sobol(design, dimensions(design))
+
+    def case(self, name: str) -> Case:
+        """The case of a name.
+
+        Raises:
+            InputError: A tree of these ranges cannot be made, or the case is not valid.
+        """
+        design, ranges = self._design, self._design.vessel
+        assert isinstance(ranges, Phantoms)
+        k = identifiers(design).index(name)
+        drawn = dict(zip(dimensions(design), self._points[k], strict=True))
+        rng = np.random.default_rng([design.seed, k])
+        tree = _phantom(ranges, drawn, rng, 1000 * design.seed + k)
+        return case_of(design, name, {"input": tree.model_dump(mode="json")}, drawn)
+
+
+def case_of(design: Design, name: str, given: dict[str, Any], drawn: dict[str, float]) -> Case:
+    """A case with the design's sections, what is given, and conditions at their places in the ranges.
+
+    Args:
+        design: The design.
+        name: Of the case.
+        given: Sections (``input``, maybe ``anatomy`` and ``physiology``) that win over the design's.
+        drawn: Places in the ranges, 0 to 1.
+
+    Raises:
+        InputError: It is not valid.
+    """
+    told = {key: value for key, value in _conditions(design, drawn).items() if value}
+    data: dict[str, Any] = {"name": name, "solver": {"ranks": 1}}
+    for part in (design.case, told, given):
+        for key, value in part.items():
+            both = isinstance(value, dict) and isinstance(data.get(key), dict)
+            data[key] = {**data[key], **value} if both else value
+    try:
+        return Case.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            field=f"case.{'.'.join(map(str, first['loc']))} of {name}",
+            wanted=first["msg"],
+            got=f"{first['input']!r:.80}",
+            remedy="mend the design",
+        ) from None
+
+
+def dimensions(design: Design) -> list[str]:
+    """What has a place in the Sobol sequence, in a fixed order."""
+    ranges = ("inlet_diameter_mm", "min_diameter_mm", "murray_exponent", "lesions")
+    vessel = ranges if isinstance(design.vessel, Phantoms) else ("reduction", "length", "position")
+    return [*vessel, *type(design.conditions).model_fields]
+
+
+def sobol(design: Design, names: list[str]) -> np.ndarray:
+    """Points of the unit cube, ``(count, names)``; the first ones are the same whatever the count."""
+    from scipy.stats import qmc
+
+    sequence = qmc.Sobol(len(names), scramble=True, rng=np.random.default_rng(design.seed))
+    return np.asarray(sequence.random_base2(max(design.count - 1, 1).bit_length()))[: design.count]
+
+
+def within(limits: Range, place: float) -> float:
+    """The number at a place, 0 to 1, of a range; four digits."""
+    return float(f"{limits[0] + place * (limits[1] - limits[0]):.4g}")
+
+
+def _conditions(design: Design, drawn: dict[str, float]) -> dict[str, dict[str, Any]]:
+    at = {
+        name: within(limits, drawn[name])
+        for name, limits in design.conditions
+        if limits is not None
+    }
+    blood = {"haematocrit": at.pop("haematocrit")} if "haematocrit" in at else {}
+    mass = at.pop("myocardial_mass_g", None)
+    physiology: dict[str, Any] = dict(at)
+    if mass is not None:
+        physiology["resting"] = {"myocardial_mass_g": mass}
+    return {"physiology": physiology, "blood": blood}
+
+
+def _fitting(wanted: PhantomInput) -> PhantomInput:
+    """The tree with as many of its side branches as its diameters can feed.
+
+    Raises:
+        InputError: Not even without any.
+    """
+    from pipeline.phantom import build
+
+    for count in range(wanted.side_branches, -1, -1):
+        fewer = wanted.model_copy(update={"side_branches": count})
+        try:
+            build(fewer)
+        except InputError:
+            if count == 0:
+                raise
+            continue
+        break
+    return fewer
+
+
+def _phantom(
+    ranges: Phantoms, drawn: dict[str, float], rng: np.random.Generator, seed: int
+) -> PhantomInput:
+    """A tree, with as many of its lesions as fit."""
+    from pipeline.phantom import build
+
+    inlet = within(ranges.inlet_diameter_mm, drawn["inlet_diameter_mm"])
+    thinnest = within(ranges.min_diameter_mm, drawn["min_diameter_mm"])
+    plain = PhantomInput(
+        tree=ranges.tree[int(rng.integers(len(ranges.tree)))],
+        seed=seed,
+        inlet_diameter_mm=inlet,
+        min_diameter_mm=min(thinnest, _FINEST * inlet),
+        side_branches=int(rng.integers(ranges.side_branches[0], ranges.side_branches[1] + 1)),
+        murray_exponent=within(ranges.murray_exponent, drawn["murray_exponent"]),
+    )
+    plain = _fitting(plain)
+    tree = build(plain)
+    low, high = ranges.lesions
+    wanted = min(low + int(drawn["lesions"] * (high - low + 1)), high)
+    size = np.array([tree.paths[s.path].healthy_radius(s.start) for s in tree.segments])
+    size *= [s.end - s.start for s in tree.segments]
+    for _ in range(_ATTEMPTS):
+        if len(plain.stenoses) >= wanted:
+            break
+        lesion = PhantomStenosis(
+            branch=tree.segments[int(rng.choice(len(size), p=size / size.sum()))].name,
+            position=within(ranges.position, rng.uniform()),
+            diameter_reduction=within(ranges.diameter_reduction, rng.uniform()),
+            length_mm=within(ranges.length_mm, rng.uniform()),
+            eccentricity=within(ranges.eccentricity, rng.uniform()),
+            plateau=within(ranges.plateau, rng.uniform()),
+        )
+        more = plain.model_copy(update={"stenoses": (*plain.stenoses, lesion)})
+        try:
+            build(more)
+        except InputError:
+            continue
+        plain = more
+    return plain

@@ -1,0 +1,257 @@
+"""Running a cohort on one machine: a run folder a case, some at a time, a ledger that outlives a kill.
+
+::
+
+    COHORT/design.yaml      the design, every default written out
+    COHORT/ledger.jsonl     a line an event: started, done (verdict, reasons, seconds, cores), failed (why)
+    COHORT/cases/ID.yaml    each case
+    COHORT/cases/ID/        its run folder, with log.txt
+    COHORT/summary.json     counts, times
+
+A case whose ledger says done, with the same case and certificate, is not looked at again; one that was cut short goes
+on from its last stage.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from meshing.errors import InputError
+from pipeline import manifest
+from pipeline.case_file import dump as dump_case
+from pipeline.cohort.design import Design, PhantomCases, Phantoms, dump, identifiers
+from pipeline.cohort.variants import VariantCases
+from pipeline.manifest import Manifest, now, write_atomically
+from pipeline.run import die_with_parent, locked
+
+log = logging.getLogger("ffr3d")
+CERTIFICATE = Path("certify/certificate.json")
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a case ended.
+
+    Attributes:
+        case: Its name.
+        verdict: PASS, WARN or FAIL; ``ERROR`` where there is no result.
+        reasons: Of a verdict that is not PASS.
+        seconds: Wall time of this attempt.
+        core_seconds: Of all processes of all its stages, also of attempts before.
+    """
+
+    case: str
+    verdict: str
+    reasons: tuple[str, ...]
+    seconds: float
+    core_seconds: float
+
+
+def run(
+    design: Design, folder: Path, *, workers: int | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Bring a cohort up to date.
+
+    Args:
+        design: What to compute; must be the one in the folder, but for its count.
+        folder: The cohort's; made if absent, resumed if not.
+        workers: Cases at a time; one a core if absent.
+        progress: Told how many of how many are done, and the last one's outcome.
+
+    Returns:
+        The summary.
+
+    Raises:
+        InputError: Another design is in the folder; another ffr3d is at work in it; the design makes no case.
+    """
+    (folder / "cases").mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        _keep_design(design, folder)
+        names, finished = identifiers(design), _finished(folder)
+        todo = [name for name in names if name not in finished]
+        cores, done, lock = len(os.sched_getaffinity(0)), len(names) - len(todo), Lock()
+
+        def one(name: str) -> None:
+            nonlocal done
+            outcome = _one(name, folder)
+            with lock:
+                done += 1
+                _note(folder, outcome)
+                if progress is not None:
+                    progress(done, len(names), f"{outcome.case} {outcome.verdict}")
+
+        with ThreadPoolExecutor(workers or cores) as pool:
+            jobs = [pool.submit(one, name) for name in _written(design, todo, folder)]
+        for job in jobs:
+            job.result()
+        told = summary(design, folder)
+        write_atomically(folder / "summary.json", json.dumps(told, indent=2))
+    return told
+
+
+def _keep_design(design: Design, folder: Path) -> None:
+    """Write the design; refuse another than the folder's."""
+    path = folder / "design.yaml"
+    if path.is_file():
+        import yaml
+
+        before, after = yaml.safe_load(path.read_text()), yaml.safe_load(dump(design))
+        changed = [key for key in after if key != "count" and before.get(key) != after[key]]
+        if changed:
+            raise InputError(
+                file=path,
+                field=changed[0],
+                wanted="the design that this cohort was begun with (only count may change)",
+                got="another",
+                remedy="name another folder with --output, or take the folder's design.yaml",
+            )
+    write_atomically(path, dump(design))
+
+
+def source(design: Design, folder: Path) -> PhantomCases | VariantCases:
+    """What makes the cases of a design; what variants share is computed in the folder."""
+    if isinstance(design.vessel, Phantoms):
+        return PhantomCases(design)
+    return VariantCases(design, folder / "base")
+
+
+def _written(design: Design, names: Sequence[str], folder: Path) -> Iterator[str]:
+    """The names, each as soon as its case is on the disk; one that cannot be made is noted and left out."""
+    if not names:
+        return
+    cases = source(design, folder)
+    for name in names:
+        path = folder / "cases" / f"{name}.yaml"
+        if not path.is_file():
+            try:
+                text = dump_case(cases.case(name))
+            except InputError as error:
+                _append(folder, _row(Outcome(name, "ERROR", (str(error),), 0.0, 0.0)))
+                continue
+            write_atomically(path, text)
+        yield name
+
+
+def _finished(folder: Path) -> set[str]:
+    """Cases that the ledger calls done, as their files still are."""
+    rows = {row["case"]: row for row in ledger(folder) if row["event"] == "done"}
+    cases = folder / "cases"
+    return {
+        name
+        for name, row in rows.items()
+        if (cases / name / CERTIFICATE).is_file()
+        and (cases / f"{name}.yaml").is_file()
+        and row["hash"] == manifest.sha256(cases / f"{name}.yaml")
+    }
+
+
+def command(case: Path, folder: Path) -> list[str]:
+    """What computes one case, in a process of its own."""
+    program = "import sys; from pipeline.cli import main; sys.exit(main())"
+    return [sys.executable, "-c", program, "run", str(case), "-o", str(folder), "--to", "certify"]
+
+
+def _one(name: str, folder: Path) -> Outcome:
+    """Run one case to its certificate."""
+    case, target = folder / "cases" / f"{name}.yaml", folder / "cases" / name
+    target.mkdir(exist_ok=True)
+    _append(folder, {"event": "started", "case": name})
+    began = time.monotonic()
+    with (target / "log.txt").open("ab") as out:
+        status = subprocess.run(
+            command(case, target),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent,
+            check=False,
+        ).returncode
+    seconds = round(time.monotonic() - began, 2)
+    cores = sum(record.cpu_seconds for record in Manifest.open(target).stages.values())
+    try:
+        told = json.loads((target / CERTIFICATE).read_text()) if status == 0 else None
+    except (OSError, ValueError):
+        told = None
+    if told is None:
+        reason = f"exit status {status}: {_last_words(target / 'log.txt')}"
+        return Outcome(name, "ERROR", (reason,), seconds, round(cores, 2))
+    return Outcome(name, told["status"], tuple(told["reasons"]), seconds, round(cores, 2))
+
+
+def _last_words(path: Path) -> str:
+    """The error that a run's output ends with, else its last line."""
+    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    for k in range(len(lines) - 1, -1, -1):
+        if lines[k].startswith("ffr3d: error:"):
+            return " ".join(line.strip() for line in lines[k : k + 6])
+    return lines[-1] if lines else "nothing was printed"
+
+
+def _note(folder: Path, outcome: Outcome) -> None:
+    digest = manifest.sha256(folder / "cases" / f"{outcome.case}.yaml")
+    _append(folder, {**_row(outcome), "hash": digest})
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    event = "failed" if outcome.verdict == "ERROR" else "done"
+    return {"event": event, **asdict(outcome)}
+
+
+def _append(folder: Path, row: dict[str, Any]) -> None:
+    """Add a line to the ledger; it is on the disk when this returns."""
+    text = json.dumps({"at": now(), **row}) + "\n"
+    handle = os.open(folder / "ledger.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(handle, text.encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def ledger(folder: Path) -> list[dict[str, Any]]:
+    """The ledger's rows; a line that a kill cut short is none."""
+    path, rows = folder / "ledger.jsonl", []
+    if path.is_file():
+        for line in path.read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                continue
+    return rows
+
+
+def summary(design: Design, folder: Path) -> dict[str, Any]:
+    """Counts of verdicts, reasons, and what a label costs."""
+    names, last = set(identifiers(design)), dict[str, dict[str, Any]]()
+    for row in ledger(folder):
+        if row["event"] in ("done", "failed") and row["case"] in names:
+            last[row["case"]] = row
+    verdicts = [row["verdict"] for row in last.values()]
+    counts = {one: verdicts.count(one) for one in ("PASS", "WARN", "FAIL", "ERROR")}
+    usable = counts["PASS"] + counts["WARN"]
+    core_hours = sum(row["core_seconds"] for row in last.values()) / 3600.0
+    return {
+        "name": design.name,
+        "cases": len(names),
+        "verdicts": counts,
+        "usable": usable / len(names),
+        "core_hours": round(core_hours, 3),
+        "core_hours_per_label": round(core_hours / usable, 4) if usable else None,
+        "not_passed": {
+            name: {"verdict": row["verdict"], "reasons": row["reasons"]}
+            for name, row in sorted(last.items())
+            if row["verdict"] != "PASS"
+        },
+    }
