@@ -339,7 +339,10 @@ class Blood(Section):
 
     @model_validator(mode="after")
     def _one_viscosity(self) -> Blood:
-        if self.haematocrit is not None and "viscosity_mPa_s" in self.model_fields_set:
+        default = (
+            type(self).model_fields["viscosity_mPa_s"].default
+        )  # a resolved case has it written out
+        if self.haematocrit is not None and self.viscosity_mPa_s != default:
             raise ValueError("give viscosity_mPa_s or haematocrit, not both")
         return self
 

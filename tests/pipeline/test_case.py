@@ -30,6 +30,22 @@ def test_every_shipped_config_is_valid(path):
     assert Case.model_validate(data).name == path.stem
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        "blood: {haematocrit: 0.4}",
+        "physiology: {systolic_mmHg: 130, diastolic_mmHg: 80, resting: {myocardial_mass_g: 90}}",
+        "physiology: {outlets: {LAD: {share: 0.4}, LCx: {flow_mL_per_min: 50}}}",
+        "inlet: {kind: flow, flow_waveform_mL_per_min: {mean: 90, cos: [3], sin: [4]}}",
+        "physiology: {aortic_waveform_mmHg: {mean: 90, cos: [3], sin: [4]}}\npulsatile: {}",
+        "preset: exercise",
+    ],
+)
+def test_every_kind_of_case_reads_back_as_itself(write, more):
+    case = load(write(f"input: {{kind: phantom}}\n{more}\n"))
+    assert load(write(dump(case))) == case
+
+
 def test_resolved_case_reads_back_as_itself(write):
     case = load(ROOT / "configs" / "demo.yaml")
     assert load(write(dump(case))) == case

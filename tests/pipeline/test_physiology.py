@@ -250,4 +250,4 @@ def test_viscosity_from_the_haematocrit():
     assert told.value == viscosity_of(0.4)
     assert "H = 0.4" in told.formula
     with pytest.raises(ValueError, match="not both"):
-        Blood(haematocrit=0.4, viscosity_mPa_s=3.5)
+        Blood(haematocrit=0.4, viscosity_mPa_s=3.6)
