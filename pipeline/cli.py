@@ -18,6 +18,7 @@ from rich.table import Table
 
 from meshing.errors import ComputationError, InputError
 from pipeline.cli_cohort import cohort
+from pipeline.cli_labels import labels
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -291,6 +292,7 @@ def _compared(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 app.command()(cohort)
+app.add_typer(labels, name="labels")
 
 
 @app.command()

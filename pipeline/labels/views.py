@@ -1,0 +1,142 @@
+"""A case as machine learning takes it: surface, volume, centreline graph; plain arrays, no torch.
+
+A graph is what PyTorch Geometric calls ``Data``: ``pos (n, 3)``, ``x (n, f)``, ``edge_index (2, e)``, ``y (n, g)``.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+View = Literal["surface", "volume", "centerline"]
+Arrays = dict[str, npt.NDArray[Any]]
+FEATURES = {
+    "surface": ("normal x", "normal y", "normal z"),
+    "volume": (),
+    "centerline": ("abscissa [mm]", "radius [mm]", "area [mm2]", "flow share"),
+}
+TARGETS = {
+    "surface": ("pressure [mmHg]", "shear x [Pa]", "shear y [Pa]", "shear z [Pa]"),
+    "volume": ("pressure [mmHg]", "velocity x [m/s]", "velocity y [m/s]", "velocity z [m/s]"),
+    "centerline": ("pressure [mmHg]", "FFR", "error of FFR"),
+}
+
+
+def read(path: Path, view: View) -> Arrays:
+    """One case, flow extensions left out.
+
+    Args:
+        path: A case's HDF5 file.
+        view: Which part of it.
+
+    Returns:
+        ``pos`` [mm], ``x`` (`FEATURES`), ``y`` (`TARGETS`), ``edge_index`` (of a surface and a volume the edges of
+        triangles and tetrahedra, each once; curved ones in two halves), and ``conditions (4,)``: aortic and distal
+        pressure [mmHg], whole resistance of the outlets side by side [mmHg s/mL], viscosity [mPa s]. All but
+        ``edge_index`` float32.
+    """
+    with h5py.File(path) as file:
+        conditions = _conditions(json.loads(file.attrs["conditions"]))
+        made = {"surface": _surface, "volume": _volume, "centerline": _centerline}[view](file)
+    made = {k: v if k == "edge_index" else v.astype(np.float32) for k, v in made.items()}
+    return {**made, "conditions": conditions}
+
+
+def _conditions(told: dict[str, Any]) -> npt.NDArray[np.float32]:
+    mmHg = 133.322387415
+    inlet, outlets = told["inlet"], told["outlets"].values()
+    Pa = _mean(inlet["p"]) / mmHg if inlet["kind"] == "pressure" else np.nan
+    R = [sum(one.get(key, 0.0) for key in ("R", "Rp", "Rd", "Ra", "Ram", "Rv")) for one in outlets]
+    whole = 1.0 / sum(1.0 / r for r in R if r > 0) / (mmHg * 1e6) if any(R) else np.nan
+    pd = [one.get("pd", one.get("Pv", np.nan)) / mmHg for one in outlets]
+    return np.array([Pa, np.nanmean(pd), whole, 1e3 * told["rheology"]["viscosity"]], np.float32)
+
+
+def _mean(signal: Any) -> float:  # noqa: ANN401
+    return float(np.mean(signal["values"])) if isinstance(signal, dict) else float(signal)
+
+
+def _kept(
+    mask: npt.NDArray[Any], edges: npt.NDArray[np.int64]
+) -> tuple[Any, npt.NDArray[np.int64]]:
+    """Nodes without the masked ones, and the edges between them in the new numbers."""
+    keep = mask == 0
+    number = np.cumsum(keep) - 1
+    inside = keep[edges].all(axis=0)
+    return keep, number[edges[:, inside]]
+
+
+TRIANGLE = ((0, 1), (1, 2), (2, 0))
+TETRAHEDRON = ((0, 1), (1, 2), (2, 0), (0, 3), (1, 3), (2, 3))
+
+
+def _pairs(nodes: int) -> list[tuple[int, int]]:
+    """Neighbours in a cell: along straight edges the corners, along curved ones corner and middle."""
+    if nodes == 3:
+        return list(TRIANGLE)
+    if nodes == 4:
+        return list(TETRAHEDRON)
+    return [(corner, 4 + k) for k, edge in enumerate(TETRAHEDRON) for corner in edge]
+
+
+def _edges(cells: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Each edge once, ``(2, e)``."""
+    pairs = _pairs(cells.shape[1])
+    both = np.concatenate([cells[:, pair] for pair in pairs]).astype(np.int64)
+    return np.ascontiguousarray(np.unique(np.sort(both, axis=1), axis=0).T)
+
+
+def _surface(file: Any) -> Arrays:  # noqa: ANN401 - h5py ships no types
+    part = file["surface"]
+    wall = part["triangles"][:][part["patch"][:] == 0]
+    mask = part["extension"][:].astype(bool)
+    on_wall = np.zeros(len(mask), bool)
+    on_wall[wall.ravel()] = True
+    keep, edges = _kept(mask | ~on_wall, _edges(wall))
+    y = np.column_stack([part["pressure"][:], part["shear"][:]])
+    return {
+        "pos": part["points"][:][keep],
+        "x": part["normals"][:][keep],
+        "y": y[keep],
+        "edge_index": edges,
+    }
+
+
+def _volume(file: Any) -> Arrays:  # noqa: ANN401
+    part = file["volume"]
+    keep, edges = _kept(part["extension"][:], _edges(part["cells"][:]))
+    y = np.column_stack([part["pressure"][:], part["velocity"][:]])[keep]
+    return {"pos": part["points"][:][keep], "x": np.zeros((len(y), 0)), "y": y, "edge_index": edges}
+
+
+def _centerline(file: Any) -> Arrays:  # noqa: ANN401
+    """All lines as one graph; what they share is there once."""
+    parts, lines = [], []
+    for name in sorted(file["centerlines"]):
+        line = {key: values[:] for key, values in file[f"centerlines/{name}"].items()}
+        parts.append(line)
+        lines.append(len(line["abscissa"]))
+    joined = {key: np.concatenate([line[key] for line in parts]) for key in parts[0]}
+    start = np.cumsum([0, *lines])
+    edges = np.concatenate(
+        [np.stack([np.arange(a, b - 1), np.arange(a + 1, b)]) for a, b in pairwise(start)],
+        axis=1,
+    )
+    _, first, same = np.unique(
+        np.round(joined["points"], 3), axis=0, return_index=True, return_inverse=True
+    )
+    order = np.sort(first)
+    place = np.searchsorted(order, first)[np.ravel(same)]
+    edges = np.unique(np.sort(place[edges], axis=0), axis=1)
+    edges = edges[:, edges[0] != edges[1]]
+    area = np.where(np.isfinite(joined["area"]), joined["area"], np.pi * joined["radius"] ** 2)
+    flow = joined["flow"] / np.nanmax(joined["flow"])
+    x = np.column_stack([joined["abscissa"], joined["radius"], area, np.nan_to_num(flow, nan=-1.0)])
+    y = np.column_stack([joined["pressure"], joined["ffr"], joined["ffr_error"]])
+    return {"pos": joined["points"][order], "x": x[order], "y": y[order], "edge_index": edges}

@@ -1,0 +1,177 @@
+"""The data set of a cohort: one file a case, an index, splits in which nothing leaks, a datasheet."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from meshing.errors import InputError
+from pipeline import manifest
+from pipeline.cohort.design import Design, Variants, identifiers, load
+from pipeline.labels import schema
+from pipeline.labels.case import group_hash, write_case
+from pipeline.manifest import write_atomically
+
+log = logging.getLogger("ffr3d")
+SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+
+
+def export(cohort: Path, target: Path, *, licence: str) -> dict[str, Any]:
+    """Write or go on with the data set of a cohort.
+
+    Cases with FAIL or without a result are left out and counted; a file that is there, of the same case, stays.
+
+    Args:
+        cohort: A cohort's folder.
+        target: The data set's.
+        licence: Under which its labels are given on (SPDX), e.g. ``CC-BY-4.0``; that of a real vessel decides.
+
+    Returns:
+        Counts: exported, left out by verdict, splits.
+
+    Raises:
+        InputError: No cohort there; no case in it to export.
+    """
+    design = load(cohort / "design.yaml")
+    (target / "cases").mkdir(parents=True, exist_ok=True)
+    known = {row["case"]: row for row in read_index(target)} if (target / INDEX).is_file() else {}
+    groups, rows, out = _groups(design), list[dict[str, Any]](), dict[str, int]()
+    for name in identifiers(design):
+        run, path = cohort / "cases" / name, target / "cases" / f"{name}.h5"
+        verdict = _verdict(run)
+        if verdict not in ("PASS", "WARN"):
+            out[verdict] = out.get(verdict, 0) + 1
+            continue
+        row = known.get(name)
+        same = row is not None and path.is_file() and row["case_sha256"] == _case_hash(run)
+        if row is None or not same:
+            told = {
+                "case": name,
+                "group": groups[name],
+                "licence": licence,
+                "pair": _pair(design, name),
+            }
+            row = write_case(run, path, told)
+            log.info("labels   %s", name)
+        rows.append(row)
+    if not rows:
+        raise InputError(
+            file=cohort,
+            wanted="a cohort with a case of PASS or WARN",
+            got=f"none of {design.count}",
+            remedy="see its ledger.jsonl",
+        )
+    split_of = splits(sorted({row["group"] for row in rows}), design.seed)
+    rows = [{**row, "split": split_of[row["group"]]} for row in rows]
+    _write_index(rows, target)
+    write_atomically(target / "schema.json", json.dumps(schema.described(), indent=2))
+    write_atomically(target / "datasheet.md", _datasheet(design, rows, out, licence))
+    counts = {name: sum(row["split"] == name for row in rows) for name in schema.SPLITS}
+    return {"exported": len(rows), "left_out": out, "splits": counts}
+
+
+INDEX = "index.parquet"
+
+
+def read_index(dataset: Path) -> list[dict[str, Any]]:
+    """Rows of a data set's index.
+
+    Raises:
+        InputError: There is none, or it cannot be read.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        return list(parquet.read_table(dataset / INDEX).to_pylist())
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(
+            file=dataset / INDEX,
+            wanted="the index of a data set",
+            got=str(error).splitlines()[0],
+            remedy="write it: ffr3d labels COHORT",
+        ) from error
+
+
+def _write_index(rows: Sequence[Mapping[str, Any]], target: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    part = target / f"{INDEX}.part"
+    parquet.write_table(pa.Table.from_pylist(list(rows)), part)
+    part.replace(target / INDEX)
+
+
+def splits(groups: Sequence[str], seed: int) -> dict[str, str]:
+    """Which split each group (patient, tree) is in: all of its cases are in one, and adding groups moves none.
+
+    Args:
+        groups: Their names.
+        seed: Of the design.
+    """
+    found = {}
+    for group in groups:
+        place = int(group_hash(f"{seed} {group}"), 16) / 16**12
+        name = "train"
+        for one, share in SHARES.items():
+            name = one
+            if place < share:
+                break
+            place -= share
+        found[group] = name
+    return found
+
+
+def _groups(design: Design) -> dict[str, str]:
+    """Of every case: its own tree, or the one vessel all variants are of."""
+    names = identifiers(design)
+    if isinstance(design.vessel, Variants):
+        return dict.fromkeys(names, group_hash(str(design.vessel.case)))
+    return {name: group_hash(f"{design.name} {design.seed} {name}") for name in names}
+
+
+def _pair(design: Design, name: str) -> str | None:
+    """The case whose conditions and resistances a changed vessel has."""
+    if not isinstance(design.vessel, Variants):
+        return None
+    names = identifiers(design)
+    k = names.index(name)
+    return names[k - 1] if k % 2 else None
+
+
+def _verdict(run: Path) -> str:
+    try:
+        return str(json.loads((run / "certify" / "certificate.json").read_text())["status"])
+    except (OSError, ValueError, KeyError):
+        return "ERROR"
+
+
+def _case_hash(run: Path) -> str:
+    return manifest.sha256(run / "case.yaml")
+
+
+def _datasheet(
+    design: Design, rows: Sequence[Mapping[str, Any]], out: Mapping[str, int], licence: str
+) -> str:
+    """The datasheet's text (Gebru et al. 2021, https://doi.org/10.1145/3458723)."""
+    import jinja2
+
+    text = resources.files("pipeline.labels").joinpath("datasheet.md").read_text(encoding="utf-8")
+    template = jinja2.Template(text, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    told: str = template.render(
+        design=design,
+        rows=rows,
+        out=out,
+        licence=licence,
+        arrays=schema.ARRAYS,
+        version=schema.VERSION,
+        versions=manifest.versions(),
+        warned=[row for row in rows if row["verdict"] == "WARN"],
+        splits={name: sum(row["split"] == name for row in rows) for name in schema.SPLITS},
+        errors=sorted(r["ffr_error_max"] for r in rows if r["ffr_error_max"] == r["ffr_error_max"]),
+    )
+    return told
