@@ -30,7 +30,7 @@ Reference of the default ranges:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import yaml
@@ -39,9 +39,13 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from meshing.errors import InputError
 from pipeline.case import Case, PhantomInput, PhantomStenosis, Section
 
+if TYPE_CHECKING:
+    from pipeline.phantom import Tree
+
 Range = tuple[float, float]
 Whole = tuple[int, int]
 _ATTEMPTS = 20  # lesions that do not fit are drawn again
+_WHOLE = 0.98  # of its radius, an end keeps at least
 _FINEST = 0.38  # of the inlet: so thin branches can always be fed
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -299,8 +303,18 @@ def _phantom(
         )
         more = plain.model_copy(update={"stenoses": (*plain.stenoses, lesion)})
         try:
-            build(more)
+            changed = build(more)
         except InputError:
             continue
-        plain = more
+        if _ends_stay(tree, changed):
+            plain = more
     return plain
+
+
+def _ends_stay(before: Tree, after: Tree) -> bool:
+    """Whether no lesion reaches an open end: an inlet in a throat has not the aorta's pressure."""
+    return all(
+        b.at(s)[2] > _WHOLE * a.at(s)[2]
+        for a, b in zip(before.paths, after.paths, strict=True)
+        for s in (a.start, a.end)
+    )

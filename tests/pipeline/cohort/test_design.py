@@ -7,6 +7,7 @@ import yaml
 from meshing.errors import InputError
 from pipeline.case import PhantomInput
 from pipeline.cohort.design import Design, PhantomCases, dimensions, identifiers, load, sobol
+from pipeline.phantom import build
 
 RANGES = {
     "kind": "phantom",
@@ -55,6 +56,23 @@ def test_a_case_is_the_same_however_many_there_are(cases):
         assert again.physiology == case.physiology
     other = PhantomCases(design(seed=5)).case("d-00000")
     assert other.input != cases[0].input
+
+
+def test_no_lesion_reaches_an_open_end():
+    """Long narrowings close to the ostium: those that would narrow the inlet are drawn again."""
+    wide = RANGES | {"position": [0.0, 0.3], "length_mm": [15, 20], "lesions": [1, 1]}
+    told = design(vessel=wide, count=12)
+    source = PhantomCases(told)
+    kept = 0
+    for name in identifiers(told):
+        vessel = source.case(name).input
+        assert isinstance(vessel, PhantomInput)
+        assert vessel.inlet_diameter_mm is not None
+        tree = build(vessel)
+        kept += len(vessel.stenoses)
+        first = tree.paths[0]
+        assert 2 * first.at(first.start)[2] > 0.97 * vessel.inlet_diameter_mm
+    assert kept > 5
 
 
 def test_points_are_even():
