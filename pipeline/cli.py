@@ -10,7 +10,7 @@ import logging
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -18,6 +18,7 @@ from rich.table import Table
 
 from meshing.errors import ComputationError, InputError
 from pipeline.cli_cohort import cohort
+from pipeline.cli_compare import compare
 from pipeline.cli_labels import labels
 
 app = typer.Typer(
@@ -245,52 +246,7 @@ def _print_series(folder: Path) -> None:
     console.print(f"Meshes: {folder}", soft_wrap=True)
 
 
-@app.command()
-def compare(
-    first: Annotated[Path, typer.Argument(help="A run folder.")],
-    second: Annotated[Path, typer.Argument(help="Another of the same vessel, in the same frame.")],
-    limit: Annotated[
-        float | None,
-        typer.Option(help="Largest difference of FFR that passes; exit status 1 beyond it."),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the numbers to this JSON file.")
-    ] = None,
-) -> None:
-    """FFR of two runs at the same places: a fast model, another mesh, another segmentation."""
-    from pipeline.compare import compare as side_by_side
-
-    told = side_by_side(first, second)
-    if output is not None:
-        output.write_text(json.dumps(told, indent=2))
-    for title, rows in (("Vessel ends", told["vessels"]), ("Lesions, distal", told["lesions"])):
-        names = [folder.resolve().name for folder in (first, second)]
-        table = Table("", *names, "difference", "at [mm]" if title == "Vessel ends" else "stenosis",
-                      title=title, title_justify="left")  # fmt: skip
-        for row in rows:
-            table.add_row(*_compared(row))
-        if rows:
-            console.print(table)
-    console.print(
-        f"Largest difference of FFR {told['largest_difference']:.4f}, along the vessels on average "
-        f"{told['mean_difference']:.4f}"
-    )
-    if limit is not None and told["largest_difference"] > limit:
-        raise ComputationError(f"the largest difference of FFR is beyond {limit:g}")
-
-
-def _compared(row: dict[str, Any]) -> tuple[str, ...]:
-    """A row of `compare`."""
-    dash = "\N{EN DASH}"
-    second = dash if row["second"] is None else f"{row['second']:.4f}"
-    difference = dash if row["difference"] is None else f"{row['difference']:+.4f}"
-    last = f"{row['at_mm']:.1f}" if "at_mm" in row else dash
-    if "first_stenosis" in row:
-        other = dash if row["second_stenosis"] is None else f"{row['second_stenosis']:.0%}"
-        last = f"{row['first_stenosis']:.0%}, {other}"
-    return row["name"], f"{row['first']:.4f}", second, difference, last
-
-
+app.command()(compare)
 app.command()(cohort)
 app.add_typer(labels, name="labels")
 

@@ -65,8 +65,11 @@ def write_case(run: Path, path: Path, provenance: Mapping[str, Any]) -> dict[str
             assert wanted is not None, name
             file.create_dataset(name, data=values.astype(wanted.dtype), **COMPRESSION)
     part.replace(path)
+    stages = manifest.Manifest.open(run).stages.values()
+    stages = manifest.Manifest.open(run).stages.values()
     return {
         **_row(attributes, arrays),
+        "core_seconds": round(sum(stage.cpu_seconds for stage in stages), 2),
         "file_sha256": manifest.sha256(path),
         "bytes": path.stat().st_size,
     }

@@ -98,11 +98,11 @@ def gather(folder: Path, case: Case) -> Run:
         raise unfinished(folder, error) from error
 
 
-def unfinished(folder: Path, error: Exception) -> InputError:
-    """What to say of a run folder whose FFR cannot be read."""
+def unfinished(folder: Path, error: Exception, last: str = "certify") -> InputError:
+    """What to say of a run folder in which what a stage wrote cannot be read."""
     return InputError(
         file=folder,
-        wanted="a run folder in which the stages up to certify have ended",
+        wanted=f"a run folder in which the stages up to {last} have ended",
         got=f"{type(error).__name__}: {error}",
         remedy="run them: ffr3d run CASE",
     )

@@ -84,7 +84,7 @@ def _read(folder: Path) -> tuple[Mapping[str, Any], tuple[PullBack, ...]]:
         numbers = json.loads((folder / "ffr" / "ffr.json").read_text())
         return numbers, pull_backs(folder / "ffr" / "centerlines.vtp")
     except (OSError, ValueError, KeyError) as error:
-        raise unfinished(folder, error) from error
+        raise unfinished(folder, error, "ffr") from error
 
 
 def _common(

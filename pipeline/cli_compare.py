@@ -1,0 +1,116 @@
+"""Command line of comparisons: two runs, or a model against a data set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from meshing.errors import ComputationError, InputError
+
+console = Console(highlight=False)
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="A run folder; with --model a data set of labels.")],
+    second: Annotated[
+        Path | None, typer.Argument(help="Another run of the same vessel, in the same frame.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a fast model, or a file of predictions (.csv, .json), held against the data set."
+        ),
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Cases of it: train, validation, test or all.")
+    ] = "test",
+    limit: Annotated[
+        float | None,
+        typer.Option(help="Largest difference of FFR that passes; exit status 1 beyond it."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="JSON file of two runs' numbers; with --model a folder for page and tables.",
+        ),
+    ] = None,
+) -> None:
+    """Two runs at the same places, or a fast model against the labels of a cohort."""
+    if (second is None) == (model is None):
+        raise InputError(
+            field="second",
+            wanted="two run folders, or a data set and --model",
+            got="both" if model else "neither",
+            remedy="ffr3d compare RUN RUN, or ffr3d compare DATASET --model NAME",
+        )
+    if model is not None:
+        _model(first, model, split, limit, output)
+    elif second is not None:
+        _runs(first, second, limit, output)
+
+
+def _model(dataset: Path, model: str, split: str, limit: float | None, output: Path | None) -> None:
+    from pipeline.compare.models import compare_models
+
+    target = output or dataset / "comparisons" / Path(model).stem
+    told = compare_models(dataset, model, split=None if split == "all" else split, output=target)
+    table = Table("", "n", "bias", "limits of agreement", "MAE", "ICC", "flips at 0.80")
+    for label, part in (("vessel ends", told["vessels"]), ("lesions", told["lesions"])):
+        if part["n"]:
+            limits = f"{_short(part['lower_limit'])} to {_short(part['upper_limit'])}"
+            numbers = (_short(part[name]) for name in ("bias", "mae", "icc"))
+            bias, mae, icc = numbers
+            table.add_row(label, str(part["n"]), bias, limits, mae, icc, str(part["flips"]))
+    console.print(table)
+    for name, what in (("missing", "without a prediction"), ("failed", "failed")):
+        if told[name]:
+            console.print(f"{len(told[name])} cases {what}")
+    console.print(f"Page: {target / 'comparison.html'}", soft_wrap=True)
+    largest = max(abs(row["other"] - row["reference"]) for row in told["worst"])
+    if limit is not None and largest > limit:
+        raise ComputationError(f"the largest difference of FFR, {largest:.3f}, is beyond {limit:g}")
+
+
+def _short(value: float | None) -> str:
+    return "\N{EN DASH}" if value is None else f"{value:.3f}"
+
+
+def _runs(first: Path, second: Path, limit: float | None, output: Path | None) -> None:
+    from pipeline.compare import compare as side_by_side
+
+    told = side_by_side(first, second)
+    if output is not None:
+        output.write_text(json.dumps(told, indent=2))
+    for title, rows in (("Vessel ends", told["vessels"]), ("Lesions, distal", told["lesions"])):
+        names = [folder.resolve().name for folder in (first, second)]
+        table = Table("", *names, "difference", "at [mm]" if title == "Vessel ends" else "stenosis",
+                      title=title, title_justify="left")  # fmt: skip
+        for row in rows:
+            table.add_row(*_compared(row))
+        if rows:
+            console.print(table)
+    console.print(
+        f"Largest difference of FFR {told['largest_difference']:.4f}, along the vessels on average "
+        f"{told['mean_difference']:.4f}"
+    )
+    if limit is not None and told["largest_difference"] > limit:
+        raise ComputationError(f"the largest difference of FFR is beyond {limit:g}")
+
+
+def _compared(row: dict[str, Any]) -> tuple[str, ...]:
+    """A row of `compare`."""
+    dash = "\N{EN DASH}"
+    second = dash if row["second"] is None else f"{row['second']:.4f}"
+    difference = dash if row["difference"] is None else f"{row['difference']:+.4f}"
+    last = f"{row['at_mm']:.1f}" if "at_mm" in row else dash
+    if "first_stenosis" in row:
+        other = dash if row["second_stenosis"] is None else f"{row['second_stenosis']:.0%}"
+        last = f"{row['first_stenosis']:.0%}, {other}"
+    return row["name"], f"{row['first']:.4f}", second, difference, last

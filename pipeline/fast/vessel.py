@@ -1,0 +1,139 @@
+"""What a fast model is given: a case of a data set without its answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+MMHG = 133.322387415
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """A centreline from the inlet to a vessel end; arrays ``(s,)``.
+
+    Attributes:
+        points_mm: ``(s, 3)``.
+        abscissa_mm: From the anatomical inlet.
+        radius_mm: Of the inscribed sphere.
+        area_mm2: Of the cross-section; NaN in bifurcations.
+        branch: The same number on shared stems.
+        lesion: Place in `Vessel.lesions`; -1 outside.
+    """
+
+    points_mm: Array
+    abscissa_mm: Array
+    radius_mm: Array
+    area_mm2: Array
+    branch: npt.NDArray[np.int64]
+    lesion: npt.NDArray[np.int64]
+
+    @property
+    def whole_area_mm2(self) -> Array:
+        """Area; that of the inscribed sphere where there is no section."""
+        inscribed = np.pi * self.radius_mm**2
+        return np.asarray(np.where(np.isfinite(self.area_mm2), self.area_mm2, inscribed))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vessel:
+    """One case.
+
+    Attributes:
+        case: Its name.
+        lines: By vessel end.
+        lesions: Their geometry, as in ``ffr.json`` without pressures and flows.
+        ends_mm: Abscissa of each anatomical end, where FFR is told.
+        Pa_mmHg: Mean aortic pressure; None where the flow in is prescribed.
+        Q_in_mL_per_s: Flow in, where it is.
+        resistance: Of each outlet [mmHg s/mL].
+        distal_mmHg: Pressure behind each.
+        density: [kg m^-3].
+        viscosity: [Pa s].
+    """
+
+    case: str
+    lines: Mapping[str, Line]
+    lesions: tuple[Mapping[str, Any], ...]
+    ends_mm: Mapping[str, float]
+    Pa_mmHg: float | None
+    Q_in_mL_per_s: float | None
+    resistance: Mapping[str, float]
+    distal_mmHg: Mapping[str, float]
+    density: float
+    viscosity: float
+
+
+GEOMETRY = ("name", "outlet", "outlets", "diameter_stenosis", "reference_diameter_mm", "minimum_lumen_diameter_mm",
+            "minimum_lumen_area_mm2", "length_mm", "start_mm", "throat_mm", "end_mm", "distal_window")  # fmt: skip
+BEDS = ("R", "Rp", "Rd", "Ra", "Ram", "Rv")
+
+
+def read(path: Path) -> tuple[Vessel, dict[str, Any]]:
+    """A case of a data set.
+
+    Args:
+        path: Its HDF5 file.
+
+    Returns:
+        What a model may see, and the answers: FFR and its error at vessel ends and distal of lesions
+        (``vessels``, ``lesions`` by name), pressure along the lines (``pressure_mmHg``), ``Pa_mmHg``, ``group``.
+    """
+    with h5py.File(path) as file:
+        labels, conditions, provenance = (
+            json.loads(file.attrs[name]) for name in ("labels", "conditions", "provenance")
+        )
+        arrays = {
+            name: {key: values[:] for key, values in part.items()}
+            for name, part in file["centerlines"].items()
+        }
+    lines = {name: _line(part) for name, part in arrays.items()}
+    inlet, outlets = conditions["inlet"], conditions["outlets"]
+    given = inlet["kind"] == "pressure"
+    vessel = Vessel(
+        case=provenance["case"],
+        lines=lines,
+        lesions=tuple({key: x[key] for key in GEOMETRY} for x in labels["lesions"]),
+        ends_mm={v["name"]: v["length_mm"] for v in labels["vessels"]},
+        Pa_mmHg=_mean(inlet["p"]) / MMHG if given else None,
+        Q_in_mL_per_s=None if given else 1e6 * _mean(inlet["Q"]),
+        resistance={name: _resistance(one) for name, one in outlets.items()},
+        distal_mmHg={
+            name: one.get("pd", one.get("Pv", 0.0)) / MMHG for name, one in outlets.items()
+        },
+        density=conditions["density"],
+        viscosity=conditions["rheology"]["viscosity"],
+    )
+    answers = {
+        "vessels": {v["name"]: (v["ffr"], v["ffr_error"]) for v in labels["vessels"]},
+        "lesions": {x["name"]: (x["ffr_distal"], x["ffr_error"]) for x in labels["lesions"]},
+        "pressure_mmHg": {name: part["pressure"].astype(float) for name, part in arrays.items()},
+        "Pa_mmHg": labels["reference"]["Pa_mmHg"],
+        "group": provenance["group"],
+        "throat_reynolds": {x["name"]: x["throat_reynolds"] for x in labels["lesions"]},
+    }
+    return vessel, answers
+
+
+def _line(part: Mapping[str, Any]) -> Line:
+    wide = {
+        key: np.asarray(part[key], np.float64) for key in ("points", "abscissa", "radius", "area")
+    }
+    whole = (np.asarray(part[key], np.int64) for key in ("branch", "lesion"))
+    return Line(wide["points"], wide["abscissa"], wide["radius"], wide["area"], *whole)
+
+
+def _mean(signal: Any) -> float:  # noqa: ANN401
+    return float(np.mean(signal["values"])) if isinstance(signal, dict) else float(signal)
+
+
+def _resistance(outlet: Mapping[str, Any]) -> float:
+    return float(sum(outlet.get(key, 0.0) for key in BEDS)) / (MMHG * 1e6)

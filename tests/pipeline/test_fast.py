@@ -1,0 +1,99 @@
+"""The network baseline: exact in tubes, its outlets on their lines, jets by the formula; predictions from elsewhere."""
+
+import math
+
+import numpy as np
+import pytest
+
+from meshing.errors import InputError
+from pipeline.fast import FastModel, Line, Vessel, find
+from pipeline.fast.network import EXPANSION, Network
+from pipeline.fast.vessel import MMHG
+
+MU, RHO = 3.5e-3, 1060.0
+
+
+def line(radius_mm, branch=0, length_mm=50.0, lesion=None, start_mm=0.0):
+    n = 401
+    s = start_mm + np.linspace(0, length_mm, n)
+    radius = np.broadcast_to(radius_mm, n).astype(float)
+    return Line(
+        np.column_stack([0 * s, 0 * s, s]),
+        s,
+        radius,
+        np.pi * radius**2,
+        np.broadcast_to(branch, n).astype(np.int64),
+        np.full(n, -1) if lesion is None else lesion,
+    )
+
+
+def vessel(lines, resistance, Pa=93.0, Q=None, lesions=()):
+    return Vessel(
+        "c",
+        lines,
+        lesions,
+        {name: float(one.abscissa_mm[-1]) for name, one in lines.items()},
+        None if Q else Pa,
+        Q,
+        resistance,
+        dict.fromkeys(lines, 5.0),
+        RHO,
+        MU,
+    )
+
+
+def test_a_tube_is_poiseuille():
+    """Flow and drop of two resistances in a row, by hand."""
+    told = Network().predict(vessel({"LAD": line(1.5)}, {"LAD": 40.0}))
+    tube = 8 * MU * 50e-3 / (math.pi * 1.5e-3**4) / (MMHG * 1e6)  # mmHg s/mL
+    Q = 88.0 / (tube + 40.0)
+    assert told.ffr["LAD"] == pytest.approx(1 - tube * Q / 93.0, rel=1e-4)
+    assert told.pressure_mmHg["LAD"][0] == pytest.approx(93.0)
+    assert told.seconds > 0
+
+
+def test_a_given_flow_passes():
+    told = Network().predict(vessel({"LAD": line(1.5)}, {"LAD": 40.0}, Q=2.0))
+    assert told.pressure_mmHg["LAD"][-1] == pytest.approx(5.0 + 40.0 * 2.0, rel=1e-6)
+
+
+def test_a_jet_loses_what_the_formula_says():
+    n = 401
+    s = np.linspace(0, 50, n)
+    weight = np.where(np.abs(s - 20) < 4, 0.5 * (1 + np.cos(np.pi * (s - 20) / 4)), 0)
+    inside = np.where(np.abs(s - 20) < 4, 0, -1)
+    window = {"start_mm": 30.0, "stop_mm": 32.0}
+    lesion = {"name": "LAD-1", "outlet": "LAD", "outlets": ["LAD"], "distal_window": window}
+    narrow = line(1.5 * (1 - 0.5 * weight), lesion=inside)
+    given = vessel({"LAD": narrow}, {"LAD": 40.0}, lesions=(lesion,))
+    with_jet, without = Network().predict(given), Network(expansion=0.0).predict(given)
+    Q = (with_jet.pressure_mmHg["LAD"][-1] - 5.0) / 40.0
+    area = math.pi * 1.5**2
+    expected = 0.5 * EXPANSION * RHO * (1e6 * Q * 1e-6) ** 2 * ((4 - 1) / area) ** 2 / MMHG
+    friction = (
+        (93.0 - without.pressure_mmHg["LAD"][-1])
+        * Q
+        / ((without.pressure_mmHg["LAD"][-1] - 5) / 40)
+    )
+    assert 93.0 - with_jet.pressure_mmHg["LAD"][-1] == pytest.approx(friction + expected, rel=0.02)
+    assert with_jet.lesions["LAD-1"] < without.lesions["LAD-1"]
+    throat = int(np.argmin(narrow.radius_mm))
+    assert with_jet.pressure_mmHg["LAD"][throat] < with_jet.pressure_mmHg["LAD"][-1] + expected + 20
+
+
+def test_a_fork_splits_by_resistance():
+    stem = np.where(np.arange(401) < 200, 0, 1)
+    other = np.where(np.arange(401) < 200, 0, 2)
+    lines = {"LAD": line(2.0, branch=stem), "LCx": line(2.0, branch=other)}
+    told = Network().predict(vessel(lines, {"LAD": 30.0, "LCx": 60.0}))
+    p = {name: curve[-1] for name, curve in told.pressure_mmHg.items()}
+    Q = {"LAD": (p["LAD"] - 5) / 30, "LCx": (p["LCx"] - 5) / 60}
+    assert Q["LAD"] / Q["LCx"] == pytest.approx(2.0, rel=0.02)
+    same = np.arange(401) < 200
+    assert told.pressure_mmHg["LAD"][same] == pytest.approx(told.pressure_mmHg["LCx"][same])
+
+
+def test_models_by_name():
+    assert isinstance(find("network"), FastModel)
+    with pytest.raises(InputError, match="network"):
+        find("none")
