@@ -64,7 +64,10 @@ def _errors(levels: Sequence[Level], element: str) -> dict[str, Estimate]:
         return {}
     names = [name for name in made[0].ffr if all(name in level.ffr for level in made)]
     values = {name: [level.ffr[name] for level in made] for name in names}
-    return {name: estimate(v, cells, ORDER[element]) for name, v in values.items()}
+    along = made[1].along
+    return {
+        name: estimate(v, cells, ORDER[element], along.get(name, 0.0)) for name, v in values.items()
+    }
 
 
 def _discretisation(levels: Sequence[Level], errors: dict[str, Estimate]) -> dict[str, Any]:

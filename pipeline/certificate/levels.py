@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from meshing.background import Background
 from meshing.errors import ComputationError, InputError
 from meshing.vessel import VesselMesh
@@ -33,6 +35,7 @@ class Level:
         cells: Tetrahedra.
         seconds: Wall time of what was done for it; zero for the run's own.
         ffr: At vessel ends (``vessel NAME``) and distal of lesions (``lesion NAME``).
+        along: By the same names, mean difference of FFR from the run's own along the vessel; empty for the run's own.
         status: Of its flow.
         error: Why there are no numbers, if so.
     """
@@ -40,6 +43,7 @@ class Level:
     cells: int = 0
     seconds: float = 0.0
     ffr: dict[str, float] = field(default_factory=dict)
+    along: dict[str, float] = field(default_factory=dict)
     status: str = ""
     error: str | None = None
 
@@ -85,7 +89,8 @@ def _compute(folder: Path, case: Case, scale: float, target: Path) -> dict[str, 
     _mesh(folder, case, scale, target)
     _solve(folder, case, target)
     ffr(target, case, fields=False)
-    return _told(json.loads((target / "ffr" / "ffr.json").read_text()))
+    numbers = json.loads((target / "ffr" / "ffr.json").read_text())
+    return {**_told(numbers), "along": _along(folder, target, numbers)}
 
 
 def _mesh(folder: Path, case: Case, scale: float, target: Path) -> None:
@@ -133,6 +138,18 @@ def _solve(folder: Path, case: Case, target: Path) -> None:
     problem.model_copy(update=changed).save(target / "solve" / "problem.json")
     shutil.copy(folder / "solve" / "physiology.json", target / "solve")
     run_solver(target / "solve", case, restart=False)
+
+
+def _along(folder: Path, target: Path, numbers: dict[str, Any]) -> dict[str, float]:
+    from pipeline.report.data import pull_backs
+
+    mine, others = (pull_backs(one / "ffr" / "centerlines.vtp") for one in (folder, target))
+    gaps = {
+        a.outlet: float(np.nanmean(np.abs(a.ffr - b.ffr)))
+        for a, b in zip(mine, others, strict=True)
+    }
+    found = {f"vessel {name}": gap for name, gap in gaps.items()}
+    return found | {f"lesion {x['name']}": gaps[x["outlet"]] for x in numbers["lesions"]}
 
 
 def _told(numbers: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import yaml
 from meshing.errors import InputError
 from meshing.vessel import WALL_TAG
 from pipeline import manifest
-from pipeline.certificate.discretisation import ORDER, TWO
+from pipeline.certificate.discretisation import factor
 from pipeline.ffr.load import Solution
 from pipeline.ffr.masks import extension_nodes
 from pipeline.labels import schema
@@ -176,7 +176,7 @@ def _lines(run: Path, told: Mapping[str, Any]) -> Arrays:
     import pyvista as pv
 
     data = pv.PolyData(str(run / "ffr" / "centerlines.vtp"))
-    error, found = _curve_errors(run, data, told["certificate"]), Arrays()
+    gap, found = _gaps(run, data, told), Arrays()
     names = {"points": None, "abscissa": "abscissa_mm", "radius": "radius_mm", "area": "area_mm2",
              "pressure": "pressure_mmHg", "ffr": "ffr", "flow": "flow_mL_per_s", "branch": "branch"}  # fmt: skip
     for k, outlet in enumerate(str(name) for name in data.field_data["outlet_names"]):
@@ -185,23 +185,23 @@ def _lines(run: Path, told: Mapping[str, Any]) -> Arrays:
         for name, column in names.items():
             source = data.points if column is None else data.point_data[column]
             found[f"centerlines/{outlet}/{name}"] = np.asarray(source)[ids]
-        found[f"centerlines/{outlet}/ffr_error"] = error[ids]
+        so_far = np.cumsum(gap[ids]) / np.arange(1, len(ids) + 1)
+        found[f"centerlines/{outlet}/ffr_error"] = np.maximum(gap[ids], so_far)
         s = found[f"centerlines/{outlet}/abscissa"]
         found[f"centerlines/{outlet}/lesion"] = _lesions(s, outlet, told["ffr"]["lesions"])
     return found
 
 
-def _curve_errors(run: Path, data: Any, certificate: Mapping[str, Any]) -> npt.NDArray[np.float64]:  # noqa: ANN401
-    """Discretisation error at every point of the centrelines from the next coarser mesh; NaN where there is none."""
+def _gaps(run: Path, data: Any, told: Mapping[str, Any]) -> npt.NDArray[np.float64]:  # noqa: ANN401
+    """Bound of the discretisation error at every point from the next coarser mesh; NaN where there is none."""
     import pyvista as pv
 
-    levels = certificate["discretisation"]["levels"]
+    levels = told["certificate"]["discretisation"]["levels"]
     path = run / "certify" / "level_1" / "ffr" / "centerlines.vtp"
     if len(levels) < 2 or levels[1]["error"] is not None or not path.is_file():
         return np.full(data.n_points, np.nan)
-    other = pv.PolyData(str(path))
-    ratio = (levels[0]["cells"] / levels[1]["cells"]) ** (1 / 3)
-    scale = TWO / (ratio ** ORDER["P2-P2"] - 1.0)
+    other, element = pv.PolyData(str(path)), told["ffr"]["evidence"]["solver"]["element"]
+    scale = factor([level["cells"] for level in levels[:2]], element)
     gap = np.abs(np.asarray(data.point_data["ffr"]) - np.asarray(other.point_data["ffr"]))
     return np.asarray(scale * gap)
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from pipeline.certificate.discretisation import THREE, TWO, estimate, observed_order
+from pipeline.certificate.discretisation import THREE, TWO, estimate, factor, observed_order
 
 CELLS = [80_000, 27_000, 8_000]
 
@@ -28,6 +28,15 @@ def test_two_meshes_take_the_elements_order():
     assert found.value == values[0]
     assert found.error == pytest.approx(TWO * 0.01, rel=1e-6)
     assert found.order is None
+
+
+def test_numbers_near_each_other_by_chance():
+    """The mean difference along the vessel counts where the numbers themselves say less."""
+    lucky = estimate([0.8, 0.8], CELLS[:2], 2.0, along=0.004)
+    assert lucky.error == pytest.approx(0.004 * factor(CELLS, "P1-P1"))
+    assert estimate([0.8, 0.81], CELLS[:2], 2.0, along=0.004) == estimate(
+        [0.8, 0.81], CELLS[:2], 2.0
+    )
 
 
 def test_three_meshes_observe_theirs_but_believe_no_more_than_the_elements():
