@@ -38,6 +38,7 @@ class Level:
         along: By the same names, mean difference of FFR from the run's own along the vessel; empty for the run's own.
         status: Of its flow.
         error: Why there are no numbers, if so.
+        folder: Name of its folder; empty for the run's own.
     """
 
     cells: int = 0
@@ -46,6 +47,7 @@ class Level:
     along: dict[str, float] = field(default_factory=dict)
     status: str = ""
     error: str | None = None
+    folder: str = ""
 
 
 def own(folder: Path) -> Level:
@@ -72,7 +74,7 @@ def coarser(folder: Path, case: Case, scale: float, target: Path) -> Level:
     began = time.monotonic()
     try:
         told = _compute(folder, case, scale, target)
-        level = Level(seconds=round(time.monotonic() - began, 2), **told)
+        level = Level(seconds=round(time.monotonic() - began, 2), folder=target.name, **told)
     except (ComputationError, InputError) as error:
         level = Level(seconds=round(time.monotonic() - began, 2), error=str(error))
     names = Level.__dataclass_fields__

@@ -197,9 +197,9 @@ def _gaps(run: Path, data: Any, told: Mapping[str, Any]) -> npt.NDArray[np.float
     import pyvista as pv
 
     levels = told["certificate"]["discretisation"]["levels"]
-    path = run / "certify" / "level_1" / "ffr" / "centerlines.vtp"
-    if len(levels) < 2 or levels[1]["error"] is not None or not path.is_file():
+    if len(levels) < 2 or levels[1]["error"] is not None:
         return np.full(data.n_points, np.nan)
+    path = run / "certify" / levels[1]["folder"] / "ffr" / "centerlines.vtp"
     other, element = pv.PolyData(str(path)), told["ffr"]["evidence"]["solver"]["element"]
     scale = factor([level["cells"] for level in levels[:2]], element)
     gap = np.abs(np.asarray(data.point_data["ffr"]) - np.asarray(other.point_data["ffr"]))
