@@ -77,16 +77,18 @@ def write_case(run: Path, path: Path, provenance: Mapping[str, Any]) -> dict[str
 
 def _read(run: Path) -> dict[str, Any]:
     try:
-        return {
+        told = {
             "ffr": json.loads((run / "ffr" / "ffr.json").read_text()),
             "certificate": json.loads((run / "certify" / "certificate.json").read_text()),
         }
-    except (OSError, ValueError) as error:
+        told["certificate"]["discretisation"]["levels"][-1]["folder"]
+        return told
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(
             file=run,
-            wanted="a run folder up to its certificate",
+            wanted="a run folder up to its certificate, as this ffr3d writes it",
             got=f"{type(error).__name__}: {error}",
-            remedy="compute it: ffr3d certify CASE",
+            remedy="compute it: ffr3d run CASE --from certify",
         ) from error
 
 

@@ -92,8 +92,10 @@ def read_index(dataset: Path) -> list[dict[str, Any]]:
         raise InputError(
             file=dataset / INDEX,
             wanted="the index of a data set",
-            got=str(error).splitlines()[0],
-            remedy="write it: ffr3d labels COHORT",
+            got="no such file"
+            if isinstance(error, FileNotFoundError)
+            else str(error).splitlines()[0],
+            remedy="write it: ffr3d labels export COHORT",
         ) from error
 
 
