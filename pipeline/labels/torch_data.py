@@ -70,7 +70,8 @@ class Labels(Dataset[Item]):
 
     def __getitem__(self, k: int) -> Item:
         """One case: tensors ``pos``, ``x``, ``y``, ``conditions``, ``case`` (its place), and maybe ``edge_index``."""
-        arrays = read(self.folder / "cases" / f"{self.rows[k]['case']}.h5", self.view)
+        path = self.folder / "cases" / f"{self.rows[k]['case']}.h5"
+        arrays = read(path, self.view, edges=self.points is None)
         if self.points is not None:
             rng = np.random.default_rng([self.seed, self.epoch, k])
             n = len(arrays["pos"])

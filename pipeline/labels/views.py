@@ -28,12 +28,13 @@ TARGETS = {
 }
 
 
-def read(path: Path, view: View) -> Arrays:
+def read(path: Path, view: View, *, edges: bool = True) -> Arrays:
     """One case, flow extensions left out.
 
     Args:
         path: A case's HDF5 file.
         view: Which part of it.
+        edges: Tell ``edge_index`` as well: most of the time it takes.
 
     Returns:
         ``pos`` [mm], ``x`` (`FEATURES`), ``y`` (`TARGETS`), ``edge_index`` (of a surface and a volume the edges of
@@ -43,7 +44,7 @@ def read(path: Path, view: View) -> Arrays:
     """
     with h5py.File(path) as file:
         conditions = _conditions(json.loads(file.attrs["conditions"]))
-        made = {"surface": _surface, "volume": _volume, "centerline": _centerline}[view](file)
+        made = _centerline(file) if view == "centerline" else _VIEWS[view](file, edges)
     made = {k: v if k == "edge_index" else v.astype(np.float32) for k, v in made.items()}
     return {**made, "conditions": conditions}
 
@@ -62,14 +63,13 @@ def _mean(signal: Any) -> float:  # noqa: ANN401
     return float(np.mean(signal["values"])) if isinstance(signal, dict) else float(signal)
 
 
-def _kept(
-    mask: npt.NDArray[Any], edges: npt.NDArray[np.int64]
-) -> tuple[Any, npt.NDArray[np.int64]]:
-    """Nodes without the masked ones, and the edges between them in the new numbers."""
-    keep = mask == 0
-    number = np.cumsum(keep) - 1
-    inside = keep[edges].all(axis=0)
-    return keep, number[edges[:, inside]]
+def _without(arrays: Arrays, keep: npt.NDArray[np.bool_], cells: npt.NDArray[Any] | None) -> Arrays:
+    """Nodes that are kept, and the edges of cells between them in the new numbers."""
+    made: Arrays = {name: values[keep] for name, values in arrays.items()}
+    if cells is not None:
+        number, edges = np.cumsum(keep) - 1, _edges(cells)
+        made["edge_index"] = number[edges[:, keep[edges].all(axis=0)]]
+    return made
 
 
 TRIANGLE = ((0, 1), (1, 2), (2, 0))
@@ -92,27 +92,31 @@ def _edges(cells: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return np.ascontiguousarray(np.unique(np.sort(both, axis=1), axis=0).T)
 
 
-def _surface(file: Any) -> Arrays:  # noqa: ANN401 - h5py ships no types
+def _surface(file: Any, edges: bool) -> Arrays:  # noqa: ANN401 - h5py ships no types
     part = file["surface"]
     wall = part["triangles"][:][part["patch"][:] == 0]
-    mask = part["extension"][:].astype(bool)
-    on_wall = np.zeros(len(mask), bool)
+    on_wall = np.zeros(len(part["points"]), bool)
     on_wall[wall.ravel()] = True
-    keep, edges = _kept(mask | ~on_wall, _edges(wall))
-    y = np.column_stack([part["pressure"][:], part["shear"][:]])
-    return {
-        "pos": part["points"][:][keep],
-        "x": part["normals"][:][keep],
-        "y": y[keep],
-        "edge_index": edges,
+    arrays = {
+        "pos": part["points"][:],
+        "x": part["normals"][:],
+        "y": np.column_stack([part["pressure"][:], part["shear"][:]]),
     }
+    return _without(arrays, on_wall & (part["extension"][:] == 0), wall if edges else None)
 
 
-def _volume(file: Any) -> Arrays:  # noqa: ANN401
+def _volume(file: Any, edges: bool) -> Arrays:  # noqa: ANN401
     part = file["volume"]
-    keep, edges = _kept(part["extension"][:], _edges(part["cells"][:]))
-    y = np.column_stack([part["pressure"][:], part["velocity"][:]])[keep]
-    return {"pos": part["points"][:][keep], "x": np.zeros((len(y), 0)), "y": y, "edge_index": edges}
+    points = part["points"][:]
+    arrays = {
+        "pos": points,
+        "x": np.zeros((len(points), 0)),
+        "y": np.column_stack([part["pressure"][:], part["velocity"][:]]),
+    }
+    return _without(arrays, part["extension"][:] == 0, part["cells"][:] if edges else None)
+
+
+_VIEWS = {"surface": _surface, "volume": _volume}
 
 
 def _centerline(file: Any) -> Arrays:  # noqa: ANN401
