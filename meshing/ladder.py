@@ -94,6 +94,10 @@ class Made:
     like: Like
 
 
+_ABOUT = 0.75
+"""Part of the elements across a throat that a coarser mesh of the same sizes must have at least."""
+
+
 @dataclass(frozen=True, slots=True)
 class Like:
     """Size field of a mesh that was made before, scaled.
@@ -253,9 +257,16 @@ class _Attempt:
 
     @property
     def wanted(self) -> MeshOptions:
-        """The options as the scale changes them; throats need what they need in the first mesh, not more."""
-        count = self.options.elements_per_diameter / self.scale
-        across = self.options.elements_across_throat / max(self.scale, 1.0)
+        """The options as the scale changes them.
+
+        Throats need what they need in the first mesh, not more; in a coarser one about what the scale leaves of it.
+        """
+        count, across = (
+            self.options.elements_per_diameter / self.scale,
+            self.options.elements_across_throat,
+        )
+        if self.scale > 1.0:
+            across *= _ABOUT / self.scale
         changed = {"elements_per_diameter": count, "elements_across_throat": across}
         return self.options.model_copy(update=changed)
 
