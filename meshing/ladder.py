@@ -294,7 +294,7 @@ class _Attempt:
             **self._quality(mesh, cells),
             **straight.notes,
             "throats": throats,
-            "finer": asdict(finer),
+            "finer": {**asdict(finer), "throats": list(finer.throats)},
         }
         accept_shape(quality, self.wanted, lambda at: self._place(mesh, straight, at))
         return Made(
