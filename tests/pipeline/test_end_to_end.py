@@ -144,11 +144,33 @@ def test_a_second_run_computes_nothing(stenosed):
     case, run, _ = stenosed
     before = (run / "run.json").read_text()
     out = ffr3d("run", case, "-o", run)
-    assert out.count("unchanged, skipped") == 6
+    assert out.count("unchanged, skipped") == 7
     assert json.loads((run / "run.json").read_text())["stages"] == json.loads(before)["stages"]
 
 
-@pytest.mark.parametrize("stage", ["mesh", "solve", "ffr"])
+def test_the_certificate_has_a_coarser_mesh_behind_it(stenosed):
+    """Its error is not small by chance: the coarser mesh is self-similar, and its flow converged."""
+    _, run, _ = stenosed
+    told = json.loads((run / "certify" / "certificate.json").read_text())
+    fine, coarse = told["discretisation"]["levels"]
+    assert coarse["error"] is None
+    assert coarse["status"] == "converged"
+    ratio = (fine["cells"] / coarse["cells"]) ** (1 / 3)
+    assert 1.15 < ratio < 1.7
+    vessels = [one for name, one in told["discretisation"]["ffr"].items() if "vessel" in name]
+    assert vessels
+    assert all(0 < one["error"] < 0.2 for one in vessels)
+    for name in (
+        "anatomy/anatomy.json",
+        "mesh/mesh.json",
+        "solve/flow.json",
+        "ffr/centerlines.vtp",
+    ):
+        assert (run / "certify" / coarse["folder"] / name).exists()
+    assert not (run / "certify" / coarse["folder"] / "ffr" / "volume.vtu").exists()
+
+
+@pytest.mark.parametrize("stage", ["mesh", "solve", "ffr", "certify"])
 def test_kill_anywhere_run_again_same_answer(stenosed, tmp_path, stage):
     case, reference, _ = stenosed
     run = tmp_path / "run"
@@ -245,8 +267,12 @@ def test_a_mesh_adapted_to_the_solution_before(coarse, tmp_path):
     notes = json.loads((run / "ffr/ffr.json").read_text())["notes"]
     assert any("adapted to the state there" in note for note in notes)
     assert "the search began with given fields" in notes
-    out = ffr3d("run", coarse, "-o", run, *settings, "--to", "ffr")
+    out = ffr3d("run", coarse, "-o", run, *settings, "--to", "certify")
     assert out.count("unchanged, skipped") == 5
+    told = json.loads((run / "certify" / "certificate.json").read_text())
+    fine, other = told["discretisation"]["levels"]  # the adapted sizes, scaled
+    assert other["error"] is None
+    assert other["cells"] == pytest.approx(fine["cells"] / 1.5**3, rel=0.4)
 
 
 def test_a_stuck_run_goes_back_for_a_finer_throat(coarse, tmp_path):
