@@ -22,7 +22,7 @@ import numpy as np
 
 from pipeline.ffr.load import load
 from pipeline.labels import schema
-from pipeline.labels.case import _arrays
+from pipeline.labels.case import arrays_of
 
 ROUNDS = 5
 WAYS: dict[str, dict[str, Any]] = {
@@ -51,7 +51,7 @@ def _storage(run: Path) -> None:
         "certificate": json.loads((run / "certify" / "certificate.json").read_text()),
     }
     arrays: dict[str, Any] = {}
-    for path, values in _arrays(run, load(run), told).items():
+    for path, values in arrays_of(run, load(run), told).items():
         one = schema.of(path)
         assert one is not None
         arrays[path] = values.astype(one.dtype)

@@ -65,7 +65,7 @@ def estimate(
     gaps = [b - a for a, b in pairwise(values)]
     least = max(abs(gaps[0]), along)
     if len(gaps) == 1:
-        return Estimate(values[0], TWO * least / (r[0] ** formal - 1.0), None)
+        return Estimate(values[0], factor(cells, formal) * least, None)
     order = observed_order(gaps[0], gaps[1], r[0], r[1])
     if order is None or order < LEAST_ORDER:
         return Estimate(values[0], TWO * max(least, *map(abs, gaps)), order)
@@ -73,10 +73,9 @@ def estimate(
     return Estimate(values[0], THREE * least / (r[0] ** p - 1.0), order)
 
 
-def factor(cells: Sequence[int], element: str) -> float:
-    """What a difference between two meshes, the finer one first, is times its error's bound: $F_s/(r^p - 1)$."""
-    r = (cells[0] / cells[1]) ** (1 / 3)
-    return float(TWO / (r ** ORDER[element] - 1.0))
+def factor(cells: Sequence[int], formal: float) -> float:
+    """What turns a difference of two meshes, the finer one first, into a bound of the error: $F_s/(r^p - 1)$."""
+    return float(TWO / ((cells[0] / cells[1]) ** (formal / 3) - 1.0))
 
 
 def observed_order(fine: float, coarse: float, r_fine: float, r_coarse: float) -> float | None:

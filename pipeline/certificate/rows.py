@@ -84,7 +84,7 @@ def rows(
 
     Args:
         numbers: ``ffr.json``.
-        flow: ``peak_m_per_s`` and ``reversed_area`` of `pipeline.certificate.flow`, ``residual_drop``.
+        flow: What `pipeline.certificate.flow.sanity` tells.
         discretisation: Largest error of an FFR; None where it is not known.
     """
     return [

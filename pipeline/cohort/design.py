@@ -168,6 +168,7 @@ class PhantomCases:
     def __init__(self, design: Design) -> None:
         self._design = design
         self._points = sobol(design, dimensions(design))
+        self._places = {name: k for k, name in enumerate(identifiers(design))}
 
     def case(self, name: str) -> Case:
         """The case of a name.
@@ -177,7 +178,7 @@ class PhantomCases:
         """
         design, ranges = self._design, self._design.vessel
         assert isinstance(ranges, Phantoms)
-        k = identifiers(design).index(name)
+        k = self._places[name]
         drawn = dict(zip(dimensions(design), self._points[k], strict=True))
         rng = np.random.default_rng([design.seed, k])
         tree = _phantom(ranges, drawn, rng, 1000 * design.seed + k)

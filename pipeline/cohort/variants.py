@@ -105,6 +105,7 @@ class VariantCases:
         run(self._original, base, stop="anatomy")
         self._anatomy, self._lines = _read(base)
         self._points = sobol(design, dimensions(design))
+        self._places = {name: k for k, name in enumerate(identifiers(design))}
 
     def case(self, name: str) -> Case:
         """The case of a name: the vessel as it is or, where a change is in the name, changed.
@@ -112,7 +113,7 @@ class VariantCases:
         Raises:
             InputError: The vessel has no place for the change.
         """
-        k, changed = divmod(identifiers(self._design).index(name), 2)
+        k, changed = divmod(self._places[name], 2)
         drawn = dict(zip(dimensions(self._design), self._points[k], strict=True))
         plain = case_of(self._design, name, _sections(self._original), drawn)
         if not changed:

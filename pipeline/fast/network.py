@@ -25,7 +25,8 @@ import numpy.typing as npt
 
 from meshing.errors import ComputationError
 from pipeline.fast.protocol import Prediction
-from pipeline.fast.vessel import MMHG, Line, Vessel
+from pipeline.fast.vessel import Line, Vessel
+from pipeline.physiology.formulas import MMHG
 
 Array = npt.NDArray[np.float64]
 EXPANSION = 1.52
@@ -63,13 +64,22 @@ class Network:
         """Pressures and FFR.
 
         Raises:
-            ComputationError: No flow meets all outlets.
+            ComputationError: No flow meets all outlets, or flows through outlets are given: it knows resistances only.
         """
+        if vessel.conditions.outflow_mL_per_s:
+            names = ", ".join(vessel.conditions.outflow_mL_per_s)
+            raise ComputationError(
+                f"{vessel.case}: the network knows no outlets of given flow ({names})"
+            )
         began = time.perf_counter()
         losses = {name: self._losses(vessel, line) for name, line in vessel.lines.items()}
         flows = _flows(vessel, losses)
         curves = _pressures(vessel, losses, flows)
-        Pa = next(iter(curves.values()))[0] if vessel.Pa_mmHg is None else vessel.Pa_mmHg
+        Pa = (
+            next(iter(curves.values()))[0]
+            if vessel.conditions.Pa_mmHg is None
+            else vessel.conditions.Pa_mmHg
+        )
         s = {name: line.abscissa_mm for name, line in vessel.lines.items()}
         ffr = {
             name: float(np.interp(at, s[name], curves[name])) / Pa
@@ -85,7 +95,7 @@ class Network:
 
     def _losses(self, vessel: Vessel, line: Line) -> _Losses:
         area, s = 1e-6 * line.whole_area_mm2, 1e-3 * line.abscissa_mm
-        friction = 8 * np.pi * vessel.viscosity / area**2
+        friction = 8 * np.pi * vessel.conditions.viscosity / area**2
         steps = np.diff(s, prepend=s[0])
         mean = 0.5 * (friction + np.concatenate([friction[:1], friction[:-1]]))
         turbulent = np.zeros(len(s))
@@ -97,9 +107,9 @@ class Network:
                 if len(behind):
                     gap = max(1.0 / area[throat] - 1.0 / area[behind[-1]], 0.0)
                     turbulent[behind] += (
-                        0.5 * self.expansion * vessel.density * gap**2 / len(behind)
+                        0.5 * self.expansion * vessel.conditions.density * gap**2 / len(behind)
                     )
-        return _Losses(mean * steps, turbulent, 0.5 * vessel.density / area**2)
+        return _Losses(mean * steps, turbulent, 0.5 * vessel.conditions.density / area**2)
 
 
 def _branch_flows(vessel: Vessel, flows: dict[str, float]) -> dict[int, float]:
@@ -131,10 +141,10 @@ def _flows(vessel: Vessel, losses: dict[str, _Losses]) -> dict[str, float]:
     from scipy.optimize import root
 
     names = list(vessel.lines)
-    R = np.array([vessel.resistance[name] for name in names]) * MMHG * 1e6
-    pd = np.array([vessel.distal_mmHg[name] for name in names]) * MMHG
-    given = vessel.Q_in_mL_per_s
-    Pa = 100.0 * MMHG if vessel.Pa_mmHg is None else vessel.Pa_mmHg * MMHG
+    R = np.array([vessel.conditions.resistance[name] for name in names]) * MMHG * 1e6
+    pd = np.array([vessel.conditions.distal_mmHg[name] for name in names]) * MMHG
+    given = vessel.conditions.Q_in_mL_per_s
+    Pa = 100.0 * MMHG if vessel.conditions.Pa_mmHg is None else vessel.conditions.Pa_mmHg * MMHG
     scale = float(np.sum((Pa - pd) / np.maximum(R, 1e-6 * R.max() + 1.0))) / len(names)
     if given is not None:
         scale = 1e-6 * given / len(names)
@@ -163,10 +173,13 @@ def _pressures(
     vessel: Vessel, losses: dict[str, _Losses], flows: dict[str, float]
 ) -> dict[str, Array]:
     drops = _drops(vessel, losses, flows)
-    if vessel.Pa_mmHg is None:
+    if vessel.conditions.Pa_mmHg is None:
         name = next(iter(vessel.lines))
-        end = MMHG * (vessel.distal_mmHg[name] + vessel.resistance[name] * 1e6 * flows[name])
+        end = MMHG * (
+            vessel.conditions.distal_mmHg[name]
+            + vessel.conditions.resistance[name] * 1e6 * flows[name]
+        )
         source = end + drops[name][-1]
     else:
-        source = vessel.Pa_mmHg * MMHG
+        source = vessel.conditions.Pa_mmHg * MMHG
     return {name: (source - drop) / MMHG for name, drop in drops.items()}

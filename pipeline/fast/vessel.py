@@ -12,7 +12,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-MMHG = 133.322387415
+from pipeline.labels.conditions import Conditions
+
 Array = npt.NDArray[np.float64]
 
 
@@ -52,29 +53,18 @@ class Vessel:
         lines: By vessel end.
         lesions: Their geometry, as in ``ffr.json`` without pressures and flows.
         ends_mm: Abscissa of each anatomical end, where FFR is told.
-        Pa_mmHg: Mean aortic pressure; None where the flow in is prescribed.
-        Q_in_mL_per_s: Flow in, where it is.
-        resistance: Of each outlet [mmHg s/mL].
-        distal_mmHg: Pressure behind each.
-        density: [kg m^-3].
-        viscosity: [Pa s].
+        conditions: Of the flow.
     """
 
     case: str
     lines: Mapping[str, Line]
     lesions: tuple[Mapping[str, Any], ...]
     ends_mm: Mapping[str, float]
-    Pa_mmHg: float | None
-    Q_in_mL_per_s: float | None
-    resistance: Mapping[str, float]
-    distal_mmHg: Mapping[str, float]
-    density: float
-    viscosity: float
+    conditions: Conditions
 
 
 GEOMETRY = ("name", "outlet", "outlets", "diameter_stenosis", "reference_diameter_mm", "minimum_lumen_diameter_mm",
             "minimum_lumen_area_mm2", "length_mm", "start_mm", "throat_mm", "end_mm", "distal_window")  # fmt: skip
-BEDS = ("R", "Rp", "Rd", "Ra", "Ram", "Rv")
 
 
 def read(path: Path) -> tuple[Vessel, dict[str, Any]]:
@@ -96,21 +86,12 @@ def read(path: Path) -> tuple[Vessel, dict[str, Any]]:
             for name, part in file["centerlines"].items()
         }
     lines = {name: _line(part) for name, part in arrays.items()}
-    inlet, outlets = conditions["inlet"], conditions["outlets"]
-    given = inlet["kind"] == "pressure"
     vessel = Vessel(
         case=provenance["case"],
         lines=lines,
         lesions=tuple({key: x[key] for key in GEOMETRY} for x in labels["lesions"]),
         ends_mm={v["name"]: v["length_mm"] for v in labels["vessels"]},
-        Pa_mmHg=_mean(inlet["p"]) / MMHG if given else None,
-        Q_in_mL_per_s=None if given else 1e6 * _mean(inlet["Q"]),
-        resistance={name: _resistance(one) for name, one in outlets.items()},
-        distal_mmHg={
-            name: one.get("pd", one.get("Pv", 0.0)) / MMHG for name, one in outlets.items()
-        },
-        density=conditions["density"],
-        viscosity=conditions["rheology"]["viscosity"],
+        conditions=Conditions.of(conditions),
     )
     answers = {
         "vessels": {v["name"]: (v["ffr"], v["ffr_error"]) for v in labels["vessels"]},
@@ -129,11 +110,3 @@ def _line(part: Mapping[str, Any]) -> Line:
     }
     whole = (np.asarray(part[key], np.int64) for key in ("branch", "lesion"))
     return Line(wide["points"], wide["abscissa"], wide["radius"], wide["area"], *whole)
-
-
-def _mean(signal: Any) -> float:  # noqa: ANN401
-    return float(np.mean(signal["values"])) if isinstance(signal, dict) else float(signal)
-
-
-def _resistance(outlet: Mapping[str, Any]) -> float:
-    return float(sum(outlet.get(key, 0.0) for key in BEDS)) / (MMHG * 1e6)

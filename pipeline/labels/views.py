@@ -14,6 +14,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.labels.conditions import Conditions
+
 View = Literal["surface", "volume", "centerline"]
 Arrays = dict[str, npt.NDArray[Any]]
 FEATURES = {
@@ -43,24 +45,19 @@ def read(path: Path, view: View, *, edges: bool = True) -> Arrays:
         ``edge_index`` float32.
     """
     with h5py.File(path) as file:
-        conditions = _conditions(json.loads(file.attrs["conditions"]))
+        conditions = _numbers(Conditions.of(json.loads(file.attrs["conditions"])))
         made = _centerline(file) if view == "centerline" else _VIEWS[view](file, edges)
     made = {k: v if k == "edge_index" else v.astype(np.float32) for k, v in made.items()}
     return {**made, "conditions": conditions}
 
 
-def _conditions(told: dict[str, Any]) -> npt.NDArray[np.float32]:
-    mmHg = 133.322387415
-    inlet, outlets = told["inlet"], told["outlets"].values()
-    Pa = _mean(inlet["p"]) / mmHg if inlet["kind"] == "pressure" else np.nan
-    R = [sum(one.get(key, 0.0) for key in ("R", "Rp", "Rd", "Ra", "Ram", "Rv")) for one in outlets]
-    whole = 1.0 / sum(1.0 / r for r in R if r > 0) / (mmHg * 1e6) if any(R) else np.nan
-    pd = [one.get("pd", one.get("Pv", np.nan)) / mmHg for one in outlets]
-    return np.array([Pa, np.nanmean(pd), whole, 1e3 * told["rheology"]["viscosity"]], np.float32)
-
-
-def _mean(signal: Any) -> float:  # noqa: ANN401
-    return float(np.mean(signal["values"])) if isinstance(signal, dict) else float(signal)
+def _numbers(told: Conditions) -> npt.NDArray[np.float32]:
+    """Conditions as four numbers; NaN for those a case does not have."""
+    Pa = np.nan if told.Pa_mmHg is None else told.Pa_mmHg
+    distal = float(np.mean(list(told.distal_mmHg.values()))) if told.distal_mmHg else np.nan
+    through = sum(1.0 / R for R in told.resistance.values() if R > 0)
+    whole = 1.0 / through if through else np.nan
+    return np.array([Pa, distal, whole, 1e3 * told.viscosity], np.float32)
 
 
 def _without(arrays: Arrays, keep: npt.NDArray[np.bool_], cells: npt.NDArray[Any] | None) -> Arrays:

@@ -39,7 +39,8 @@ def export(cohort: Path, target: Path, *, licence: str) -> dict[str, Any]:
     design = load(cohort / "design.yaml")
     (target / "cases").mkdir(parents=True, exist_ok=True)
     known = {row["case"]: row for row in read_index(target)} if (target / INDEX).is_file() else {}
-    groups, rows, out = _groups(design), list[dict[str, Any]](), dict[str, int]()
+    groups, pairs = _groups(design), _pairs(design)
+    rows, out = list[dict[str, Any]](), dict[str, int]()
     for name in identifiers(design):
         run, path = cohort / "cases" / name, target / "cases" / f"{name}.h5"
         verdict = _verdict(run)
@@ -53,7 +54,7 @@ def export(cohort: Path, target: Path, *, licence: str) -> dict[str, Any]:
                 "case": name,
                 "group": groups[name],
                 "licence": licence,
-                "pair": _pair(design, name),
+                "pair": pairs.get(name),
             }
             row = write_case(run, path, told)
             log.info("labels   %s", name)
@@ -136,13 +137,12 @@ def _groups(design: Design) -> dict[str, str]:
     return {name: group_hash(f"{design.name} {design.seed} {name}") for name in names}
 
 
-def _pair(design: Design, name: str) -> str | None:
-    """The case whose conditions and resistances a changed vessel has."""
+def _pairs(design: Design) -> dict[str, str]:
+    """By changed vessel, the case whose conditions and resistances it has."""
     if not isinstance(design.vessel, Variants):
-        return None
+        return {}
     names = identifiers(design)
-    k = names.index(name)
-    return names[k - 1] if k % 2 else None
+    return dict(zip(names[1::2], names[::2], strict=True))
 
 
 def _verdict(run: Path) -> str:

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from meshing.errors import InputError
+from meshing.errors import ComputationError, InputError
 from pipeline.fast import FastModel, Line, Vessel, find
 from pipeline.fast.network import EXPANSION, Network
-from pipeline.fast.vessel import MMHG
+from pipeline.labels.conditions import Conditions
+from pipeline.physiology import MMHG, MMHG_S_PER_ML
 
 MU, RHO = 3.5e-3, 1060.0
 
@@ -27,19 +28,11 @@ def line(radius_mm, branch=0, length_mm=50.0, lesion=None, start_mm=0.0):
     )
 
 
-def vessel(lines, resistance, Pa=93.0, Q=None, lesions=()):
-    return Vessel(
-        "c",
-        lines,
-        lesions,
-        {name: float(one.abscissa_mm[-1]) for name, one in lines.items()},
-        None if Q else Pa,
-        Q,
-        resistance,
-        dict.fromkeys(lines, 5.0),
-        RHO,
-        MU,
-    )
+def vessel(lines, resistance, Pa=93.0, Q=None, lesions=(), given=None):
+    distal = dict.fromkeys(lines, 5.0)
+    conditions = Conditions(None if Q else Pa, Q, resistance, distal, given or {}, RHO, MU)
+    ends = {name: float(one.abscissa_mm[-1]) for name, one in lines.items()}
+    return Vessel("c", lines, lesions, ends, conditions)
 
 
 def test_a_tube_is_poiseuille():
@@ -91,6 +84,39 @@ def test_a_fork_splits_by_resistance():
     assert Q["LAD"] / Q["LCx"] == pytest.approx(2.0, rel=0.02)
     same = np.arange(401) < 200
     assert told.pressure_mmHg["LAD"][same] == pytest.approx(told.pressure_mmHg["LCx"][same])
+
+
+def test_conditions_are_the_solvers_models():
+    """A coronary bed's mean line, a given flow's none; a beat counts by its mean."""
+    beat = {"period": 0.8, "values": [12_000.0, 13_000.0, 12_000.0, 11_000.0]}
+    bed = {
+        "kind": "coronary",
+        "Ra": 1e9,
+        "Ca": 1e-12,
+        "Ram": 2e9,
+        "Cim": 1e-11,
+        "Rv": 5e8,
+        "Pv": 600.0,
+    }
+    told = {
+        "inlet": {"kind": "pressure", "p": beat},
+        "outlets": {"LAD": {**bed, "Pim": 5000.0}, "LCx": {"kind": "flow", "Q": 1e-6}},
+        "density": RHO,
+        "rheology": {"kind": "newtonian", "viscosity": MU},
+    }
+    found = Conditions.of(told)
+    assert found.Pa_mmHg == pytest.approx(12_000 / MMHG)
+    assert found.resistance == {"LAD": pytest.approx(3.5e9 / MMHG_S_PER_ML)}
+    assert found.distal_mmHg == {"LAD": pytest.approx(600 / MMHG)}
+    assert found.outflow_mL_per_s == {"LCx": pytest.approx(1.0)}
+    inlet = {"inlet": {"kind": "flow", "Q": 2e-6}}
+    assert Conditions.of(told | inlet).Q_in_mL_per_s == pytest.approx(2.0)
+
+
+def test_given_outflows_are_refused_not_ignored():
+    """Taken for open ends they would be, without a word."""
+    with pytest.raises(ComputationError, match="LAD"):
+        Network().predict(vessel({"LAD": line(1.5)}, {}, given={"LAD": 1.0}))
 
 
 def test_models_by_name():

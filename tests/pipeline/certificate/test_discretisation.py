@@ -33,7 +33,7 @@ def test_two_meshes_take_the_elements_order():
 def test_numbers_near_each_other_by_chance():
     """The mean difference along the vessel counts where the numbers themselves say less."""
     lucky = estimate([0.8, 0.8], CELLS[:2], 2.0, along=0.004)
-    assert lucky.error == pytest.approx(0.004 * factor(CELLS, "P1-P1"))
+    assert lucky.error == pytest.approx(0.004 * factor(CELLS, 2.0))
     assert estimate([0.8, 0.81], CELLS[:2], 2.0, along=0.004) == estimate(
         [0.8, 0.81], CELLS[:2], 2.0
     )
