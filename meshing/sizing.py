@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.signal import find_peaks
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from meshing.background import Background
@@ -114,10 +117,24 @@ def centerline_sizes(
     size = 2 * surface.radius / options.elements_per_diameter
     for throat, wanted in zip(throats, _throat_sizes(throats, options, finer), strict=True):
         away = np.linalg.norm(surface.centerline - np.array(throat.centre), axis=1)
-        inside = (away < 2 * throat.radius) & (surface.radius < _AROUND * throat.radius)
-        inside |= away < 0.5 * throat.radius
+        inside = _narrow(surface, throat, away) | (away < 0.5 * throat.radius)
         size[inside] = np.minimum(size[inside], wanted)
     return size
+
+
+def _narrow(surface: LumenSurface, throat: Throat, away: Floats) -> npt.NDArray[np.bool_]:
+    """The whole stretch about as narrow as its throat: a long lesion is one throat from end to end.
+
+    It ends where the radius has risen above `_AROUND` times the throat's, on all ways up- and downstream.
+    """
+    narrow = surface.radius < _AROUND * throat.radius
+    both = np.flatnonzero(narrow & (surface.upstream >= 0))
+    both = both[narrow[surface.upstream[both]]]
+    n = len(narrow)
+    graph = coo_matrix((np.ones(len(both)), (both, surface.upstream[both])), shape=(n, n))
+    _, piece = connected_components(graph, directed=False)
+    here = narrow & (away < 0.5 * throat.radius)
+    return np.asarray(narrow & np.isin(piece, piece[here]))
 
 
 def _throat_sizes(throats: tuple[Throat, ...], options: MeshOptions, finer: Finer) -> list[float]:
