@@ -19,6 +19,7 @@ from rich.table import Table
 from meshing.errors import ComputationError, InputError
 from pipeline.cli_cohort import cohort
 from pipeline.cli_compare import compare
+from pipeline.cli_fit import fit
 from pipeline.cli_labels import labels
 
 app = typer.Typer(
@@ -248,6 +249,7 @@ def _print_series(folder: Path) -> None:
 
 app.command()(compare)
 app.command()(cohort)
+app.command()(fit)
 app.add_typer(labels, name="labels")
 
 

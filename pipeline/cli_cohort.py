@@ -56,13 +56,14 @@ def cohort(
 
 
 def _print_summary(told: dict[str, Any]) -> None:
-    table = Table("cases", *told["verdicts"], "usable", "core hours a label")
+    table = Table("cases", *told["verdicts"], "usable", "core hours a label", "labels an hour")
     cost = told["core_hours_per_label"]
     table.add_row(
         str(told["cases"]),
         *(str(n) for n in told["verdicts"].values()),
         f"{told['usable']:.0%}",
         "" if cost is None else f"{cost:.3f}",
+        "" if told["labels_per_hour"] is None else f"{told['labels_per_hour']:.0f}",
     )
     console.print(table)
     for name, row in told["not_passed"].items():

@@ -15,7 +15,7 @@ from meshing.errors import ComputationError, InputError
 console = Console(highlight=False)
 
 
-def compare(
+def compare(  # noqa: PLR0913 - typer takes one argument an option
     first: Annotated[Path, typer.Argument(help="A run folder; with --model a data set of labels.")],
     second: Annotated[
         Path | None, typer.Argument(help="Another run of the same vessel, in the same frame.")
@@ -23,12 +23,19 @@ def compare(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Name of a fast model, or a file of predictions (.csv, .json), held against the data set."
+            help="Held against the data set: name of a fast model, a fitted one (.safetensors), predictions "
+            "(.csv, .json), or a folder of centrelines (CASE.vtp)."
         ),
     ] = None,
     split: Annotated[
         str, typer.Option(help="Cases of it: train, validation, test or all.")
     ] = "test",
+    own_conditions: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML of what the model assumes by itself (physiology, blood, inlet): told apart from its error."
+        ),
+    ] = None,
     limit: Annotated[
         float | None,
         typer.Option(help="Largest difference of FFR that passes; exit status 1 beyond it."),
@@ -51,29 +58,41 @@ def compare(
             remedy="ffr3d compare RUN RUN, or ffr3d compare DATASET --model NAME",
         )
     if model is not None:
-        _model(first, model, split, limit, output)
+        target = output or first / "comparisons" / Path(model).stem
+        _model(first, model, split, own_conditions, target)
+        _check_limit(target, limit)
     elif second is not None:
         _runs(first, second, limit, output)
 
 
-def _model(dataset: Path, model: str, split: str, limit: float | None, output: Path | None) -> None:
+def _model(dataset: Path, model: str, split: str, own: Path | None, target: Path) -> None:
     from pipeline.compare.models import compare_models
 
-    target = output or dataset / "comparisons" / Path(model).stem
-    told = compare_models(dataset, model, split=None if split == "all" else split, output=target)
+    told = compare_models(
+        dataset, model, split=None if split == "all" else split, assumptions=own, output=target
+    )
     table = Table("", "n", "bias", "limits of agreement", "MAE", "ICC", "flips at 0.80")
-    for label, part in (("vessel ends", told["vessels"]), ("lesions", told["lesions"])):
+    parts = [("vessel ends", told["vessels"]), ("lesions", told["lesions"])]
+    if told["conditions"] is not None:
+        ends = told["conditions"]["vessels"]
+        parts += [("own conditions alone, ends", ends["conditions"]), ("both, ends", ends["both"])]
+    for label, part in parts:
         if part["n"]:
             limits = f"{_short(part['lower_limit'])} to {_short(part['upper_limit'])}"
-            numbers = (_short(part[name]) for name in ("bias", "mae", "icc"))
-            bias, mae, icc = numbers
+            bias, mae, icc = (_short(part[name]) for name in ("bias", "mae", "icc"))
             table.add_row(label, str(part["n"]), bias, limits, mae, icc, str(part["flips"]))
     console.print(table)
     for name, what in (("missing", "without a prediction"), ("failed", "failed")):
         if told[name]:
             console.print(f"{len(told[name])} cases {what}")
+    if told["fitted_to"]:
+        console.print(f"The model was fitted to {len(told['fitted_to'])} of these: no test of it")
     console.print(f"Page: {target / 'comparison.html'}", soft_wrap=True)
-    largest = max(abs(row["other"] - row["reference"]) for row in told["worst"])
+
+
+def _check_limit(target: Path, limit: float | None) -> None:
+    worst = json.loads((target / "comparison.json").read_text())["worst"]
+    largest = max(abs(row["other"] - row["reference"]) for row in worst)
     if limit is not None and largest > limit:
         raise ComputationError(f"the largest difference of FFR, {largest:.3f}, is beyond {limit:g}")
 

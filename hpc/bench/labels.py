@@ -2,18 +2,21 @@
 
 ``python hpc/bench/labels.py RUN [RUN ...]``: run folders up to their certificates, whose arrays are written and read in
 every way (medians of five, files in the page cache; Zarr only where it is installed). ``--dataset FOLDER``: cases a
-second of the torch reader, one process, for every view, and processor over wall time.
+second of the torch reader, one process, for every view, and processor over wall time; and how busy a reading process is
+while a network is trained on what it reads.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,11 @@ import numpy as np
 from pipeline.ffr.load import load
 from pipeline.labels import schema
 from pipeline.labels.case import arrays_of
+from pipeline.labels.views import View
 
 ROUNDS = 5
+EPOCHS = 10
+VIEWS: tuple[View, ...] = ("surface", "volume", "centerline")
 WAYS: dict[str, dict[str, Any]] = {
     "HDF5": {},
     "HDF5, lzf": {"compression": "lzf"},
@@ -43,6 +49,8 @@ def main() -> None:
         _storage(run)
     if args.dataset:
         _epochs(args.dataset)
+        for keep in (False, True):
+            _beside_training(args.dataset, keep)
 
 
 def _storage(run: Path) -> None:
@@ -122,16 +130,54 @@ def _epochs(folder: Path) -> None:
 
     from pipeline.labels.torch_data import Labels, collate
 
-    for view in ("surface", "volume", "centerline"):
-        for points in (None, 2048):
-            data = Labels(folder, view=view, points=points)
-            loader = DataLoader(data, batch_size=4, collate_fn=collate)
-            began, used = time.perf_counter(), time.process_time()
-            count = sum(len(batch["case"]) for batch in loader)
-            wall, cpu = time.perf_counter() - began, time.process_time() - used
-            print(  # noqa: T201
-                f"{view}, {points or 'all'} points: {count / wall:.1f} cases/s, processor over wall {cpu / wall:.2f}"
-            )
+    ways = [(view, points, False) for view in VIEWS for points in (None, 2048)]
+    for view, points, keep in [*ways, *((view, 2048, True) for view in VIEWS)]:
+        data = Labels(folder, view=view, points=points, keep=keep)
+        loader = DataLoader(data, batch_size=4, collate_fn=collate)
+        if keep:
+            list(loader)
+        began, used = time.perf_counter(), time.process_time()
+        count = sum(len(batch["case"]) for batch in loader)
+        wall, cpu = time.perf_counter() - began, time.process_time() - used
+        how = f"{view}, {points or 'all'} points{', kept' if keep else ''}"
+        print(f"{how}: {count / wall:.1f} cases/s, processor over wall {cpu / wall:.2f}")  # noqa: T201
+
+
+def _beside_training(folder: Path, keep: bool) -> None:
+    """A small point network on surfaces in this process, read by another one."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    from pipeline.labels.torch_data import Labels, collate
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    widths = (6, 64, 128, 256)
+    layers: list[torch.nn.Module] = []
+    for a, b in pairwise(widths):
+        layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
+    network = torch.nn.Sequential(*layers, torch.nn.Linear(widths[-1], 4))
+    optimiser = torch.optim.Adam(network.parameters())
+    data = Labels(folder, view="surface", points=2048, keep=keep)
+    loader = DataLoader(
+        data, batch_size=8, collate_fn=collate, shuffle=True, num_workers=1, persistent_workers=True
+    )
+    before, began, count = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter(), 0
+    for _ in range(EPOCHS):
+        for batch in loader:
+            told = network(torch.cat([batch["pos"], batch["x"]], dim=-1))
+            optimiser.zero_grad()
+            torch.nn.functional.mse_loss(told, batch["y"]).backward()
+            optimiser.step()
+            count += len(batch["case"])
+    wall = time.perf_counter() - began
+    del loader  # its process ends, and its time is told
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(  # noqa: T201
+        f"beside training{', kept' if keep else ''}: {count / wall:.0f} cases/s, the reading process busy for "
+        f"{used / wall:.0%} of {wall:.0f} s (its start included); half a core reads {0.5 * count / used:.0f} cases/s"
+    )
 
 
 if __name__ == "__main__":

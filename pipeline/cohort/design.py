@@ -14,6 +14,7 @@ r"""The design of a cohort: which vessels and which conditions, drawn evenly fro
     conditions:
       mean_aortic_pressure_mmHg: [75, 110]
       hyperaemic_resistance_factor: [0.2, 0.3]
+    splits: {train: 0.6, validation: 0.1, test: 0.3}   # of the data set, by tree
     case: {solver: {element: P2-P2}}     # the same in every case
 
 Continuous numbers are a scrambled Sobol sequence over all ranges, so that any part of a cohort covers them; what is
@@ -104,6 +105,22 @@ class Conditions(_Ranges):
     myocardial_mass_g: Range | None = None
 
 
+class Splits(Section):
+    """Shares of the trees (or patients) in each split of the data set."""
+
+    train: float = Field(default=0.8, ge=0.0, le=1.0)
+    validation: float = Field(default=0.1, ge=0.0, le=1.0)
+    test: float = Field(default=0.1, ge=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Splits:
+        if abs(self.train + self.validation + self.test - 1.0) > 1e-9:
+            raise ValueError(
+                f"shares that add up to 1 wanted, got {self.train + self.validation + self.test:g}"
+            )
+        return self
+
+
 class Design(Section):
     """A cohort."""
 
@@ -112,6 +129,7 @@ class Design(Section):
     seed: int = Field(default=0, ge=0)
     vessel: Annotated[Phantoms | Variants, Field(discriminator="kind")] = Phantoms()
     conditions: Conditions = Conditions()
+    splits: Splits = Splits()
     case: dict[str, Any] = Field(default_factory=dict, description="sections of every case")
 
     @model_validator(mode="after")

@@ -30,13 +30,15 @@ from typing import Any
 from meshing.errors import InputError
 from pipeline import manifest
 from pipeline.case_file import dump as dump_case
-from pipeline.cohort.design import Design, PhantomCases, Phantoms, dump, identifiers
+from pipeline.cohort.design import Design, PhantomCases, Phantoms, dump, identifiers, load
 from pipeline.cohort.variants import VariantCases
 from pipeline.manifest import Manifest, now, write_atomically
 from pipeline.run import die_with_parent, locked
 
 log = logging.getLogger("ffr3d")
 CERTIFICATE = Path("certify/certificate.json")
+FREE = ("count", "splits")
+"""What of a design may change in a cohort that is begun: no case depends on it."""
 Progress = Callable[[int, int, str], None]
 
 
@@ -96,7 +98,7 @@ def run(
             jobs = [pool.submit(one, name) for name in _written(design, todo, folder)]
         for job in jobs:
             job.result()
-        told = summary(design, folder)
+        told = summary(design, folder, workers or cores)
         write_atomically(folder / "summary.json", json.dumps(told, indent=2))
     return told
 
@@ -105,15 +107,13 @@ def _keep_design(design: Design, folder: Path) -> None:
     """Write the design; refuse another than the folder's."""
     path = folder / "design.yaml"
     if path.is_file():
-        import yaml
-
-        before, after = yaml.safe_load(path.read_text()), yaml.safe_load(dump(design))
-        changed = [key for key in after if key != "count" and before.get(key) != after[key]]
+        before, after = load(path).model_dump(mode="json"), design.model_dump(mode="json")
+        changed = [key for key in after if key not in FREE and before[key] != after[key]]
         if changed:
             raise InputError(
                 file=path,
                 field=changed[0],
-                wanted="the design that this cohort was begun with (only count may change)",
+                wanted=f"the design that this cohort was begun with (only {' and '.join(FREE)} may change)",
                 got="another",
                 remedy="name another folder with --output, or take the folder's design.yaml",
             )
@@ -232,8 +232,14 @@ def ledger(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def summary(design: Design, folder: Path) -> dict[str, Any]:
-    """Counts of verdicts, reasons, and what a label costs."""
+def summary(design: Design, folder: Path, workers: int = 1) -> dict[str, Any]:
+    """Counts of verdicts, reasons, and what a label costs.
+
+    Args:
+        design: The design.
+        folder: The cohort's.
+        workers: Cases at a time: labels an hour are told for so many.
+    """
     names, last = set(identifiers(design)), dict[str, dict[str, Any]]()
     for row in ledger(folder):
         if row["event"] in ("done", "failed") and row["case"] in names:
@@ -241,12 +247,14 @@ def summary(design: Design, folder: Path) -> dict[str, Any]:
     verdicts = [row["verdict"] for row in last.values()]
     counts = {one: verdicts.count(one) for one in ("PASS", "WARN", "FAIL", "ERROR")}
     usable = counts["PASS"] + counts["WARN"]
+    hours = sum(row["seconds"] for row in last.values()) / 3600.0
     core_hours = sum(row["core_seconds"] for row in last.values()) / 3600.0
     return {
         "name": design.name,
         "cases": len(names),
         "verdicts": counts,
         "usable": usable / len(names),
+        "labels_per_hour": round(workers * usable / hours, 1) if hours else None,
         "core_hours": round(core_hours, 3),
         "core_hours_per_label": round(core_hours / usable, 4) if usable else None,
         "not_passed": {

@@ -16,19 +16,26 @@ from pipeline.report.colours import INK, LESION, STEM, VESSELS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pipeline.compare.models import Curve, Row
+    from pipeline.compare.pairs import Curve, Row
+    from pipeline.compare.pictures import Picture
 
 THRESHOLD = 0.80
 DASH = "–"
 
 
-def render(told: Mapping[str, Any], rows: Sequence[Row], curves: Sequence[Curve]) -> str:
+def render(
+    told: Mapping[str, Any],
+    rows: Sequence[Row],
+    curves: Sequence[Curve],
+    pictures: Sequence[Picture] = (),
+) -> str:
     """The page.
 
     Args:
         told: The comparison's numbers.
         rows: All pairs.
         curves: Pressures along lines of the worst cases.
+        pictures: Of their vessels.
     """
     import jinja2
     from markupsafe import Markup
@@ -45,6 +52,7 @@ def render(told: Mapping[str, Any], rows: Sequence[Row], curves: Sequence[Curve]
         scatter=Markup(scatter(rows)),
         bland_altman=Markup(bland_altman(rows, told["vessels"])),
         worst=Markup(worst(curves)) if curves else "",
+        pictures=pictures,
     )
 
 

@@ -63,6 +63,31 @@ def agreement(
     return told
 
 
+def spread_told(reference: Array, other: Array, std: Array) -> dict[str, Any] | None:
+    """How well a model knows its own spread; None where it tells none.
+
+    Args:
+        reference: FFR, ``(n,)``.
+        other: Of the model.
+        std: Its standard deviation of each; NaN where it tells none.
+
+    Returns:
+        Parts of the differences within one and within 1.96 standard deviations (0.68 and 0.95 for a calibrated normal
+        spread), the root mean square of difference over standard deviation (1), and the median deviation.
+    """
+    known = np.isfinite(std) & (std > 0)
+    if not known.any():
+        return None
+    z = (other - reference)[known] / std[known]
+    return {
+        "n": int(known.sum()),
+        "within_1": float((np.abs(z) <= 1.0).mean()),
+        "within_1.96": float((np.abs(z) <= 1.96).mean()),
+        "rms": float(np.sqrt((z**2).mean())),
+        "median_std": float(np.median(std[known])),
+    }
+
+
 def bias(a: Array, b: Array) -> float:
     """Mean difference."""
     return float((b - a).mean())

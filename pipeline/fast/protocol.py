@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -12,8 +13,10 @@ import numpy.typing as npt
 
 from meshing.errors import InputError
 from pipeline.fast.vessel import Vessel
+from pipeline.labels.conditions import Conditions
 
 GROUP = "ffr3d.fast_models"
+FITTED = ".safetensors"
 Array = npt.NDArray[np.float64]
 
 
@@ -47,13 +50,35 @@ class FastModel(Protocol):
         ...
 
 
+@runtime_checkable
+class OwnConditions(FastModel, Protocol):
+    """A fast model that, used alone, takes conditions of its own (`pipeline.fast.assumed`)."""
+
+    def conditions(self, vessel: Vessel) -> Conditions:
+        """What it assumes of a vessel, whatever `Vessel.conditions` says."""
+        ...
+
+
+@runtime_checkable
+class Fitted(FastModel, Protocol):
+    """A fast model that was fitted to labels and says to which."""
+
+    seen: frozenset[str]
+    """Groups (trees, patients) of a data set: what it tells of them is no test."""
+
+
 def find(name: str) -> FastModel:
-    """A model by its name: built in, or an entry point of another package.
+    """A model by its name: built in, fitted (a file), or an entry point of another package.
 
     Raises:
         InputError: There is none of that name.
     """
     from pipeline.fast.network import Network
+
+    if name.endswith(FITTED):
+        from pipeline.learning.model import Learned
+
+        return Learned.load(Path(name))
 
     if name == Network.name:
         return Network()
@@ -61,7 +86,7 @@ def find(name: str) -> FastModel:
     if name not in others:
         raise InputError(
             field="model",
-            wanted=f"one of {', '.join(sorted([Network.name, *others]))}",
+            wanted=f"one of {', '.join(sorted([Network.name, *others]))}, or a fitted model (NAME{FITTED})",
             got=name,
             remedy=f"install the package that has it (entry point of the group {GROUP})",
         )

@@ -44,6 +44,21 @@ class Line:
         return np.asarray(np.where(np.isfinite(self.area_mm2), self.area_mm2, inscribed))
 
 
+@dataclass(frozen=True, slots=True)
+class Calibre:
+    """What population formulas for flow and resistances take of a vessel.
+
+    Attributes:
+        inlet_mm: Diameter of the inlet.
+        outlets_mm: Of each vessel end.
+        lumen_mm3: Volume without flow extensions.
+    """
+
+    inlet_mm: float
+    outlets_mm: Mapping[str, float]
+    lumen_mm3: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Vessel:
     """One case.
@@ -53,6 +68,7 @@ class Vessel:
         lines: By vessel end.
         lesions: Their geometry, as in ``ffr.json`` without pressures and flows.
         ends_mm: Abscissa of each anatomical end, where FFR is told.
+        calibre: Diameters and volume.
         conditions: Of the flow.
     """
 
@@ -60,9 +76,11 @@ class Vessel:
     lines: Mapping[str, Line]
     lesions: tuple[Mapping[str, Any], ...]
     ends_mm: Mapping[str, float]
+    calibre: Calibre
     conditions: Conditions
 
 
+PLAQUE = ("low_attenuation_mm3", "fibrofatty_mm3", "fibrous_mm3", "calcium_mm3")
 GEOMETRY = ("name", "outlet", "outlets", "diameter_stenosis", "reference_diameter_mm", "minimum_lumen_diameter_mm",
             "minimum_lumen_area_mm2", "length_mm", "start_mm", "throat_mm", "end_mm", "distal_window")  # fmt: skip
 
@@ -75,7 +93,9 @@ def read(path: Path) -> tuple[Vessel, dict[str, Any]]:
 
     Returns:
         What a model may see, and the answers: FFR and its error at vessel ends and distal of lesions
-        (``vessels``, ``lesions`` by name), pressure along the lines (``pressure_mmHg``), ``Pa_mmHg``, ``group``.
+        (``vessels``, ``lesions`` by name), pressure along the lines (``pressure_mmHg``), flow through each end
+        (``flows_mL_per_s``), ``throat_reynolds``, ``calcium`` (part of a lesion's wall and plaque, where it was
+        segmented), ``Pa_mmHg``, ``group``.
     """
     with h5py.File(path) as file:
         labels, conditions, provenance = (
@@ -91,6 +111,7 @@ def read(path: Path) -> tuple[Vessel, dict[str, Any]]:
         lines=lines,
         lesions=tuple({key: x[key] for key in GEOMETRY} for x in labels["lesions"]),
         ends_mm={v["name"]: v["length_mm"] for v in labels["vessels"]},
+        calibre=_calibre(labels["ends"]),
         conditions=Conditions.of(conditions),
     )
     answers = {
@@ -99,9 +120,27 @@ def read(path: Path) -> tuple[Vessel, dict[str, Any]]:
         "pressure_mmHg": {name: part["pressure"].astype(float) for name, part in arrays.items()},
         "Pa_mmHg": labels["reference"]["Pa_mmHg"],
         "group": provenance["group"],
+        "flows_mL_per_s": {v["name"]: v["flow_mL_per_min"] / 60.0 for v in labels["vessels"]},
         "throat_reynolds": {x["name"]: x["throat_reynolds"] for x in labels["lesions"]},
+        "calcium": _calcium(labels["plaque"]),
     }
     return vessel, answers
+
+
+def _calibre(told: Mapping[str, Any]) -> Calibre:
+    return Calibre(told["inlet_diameter_mm"], told["outlet_diameters_mm"], told["lumen_volume_mm3"])
+
+
+def _calcium(plaque: Mapping[str, Any] | None) -> dict[str, float]:
+    if plaque is None:
+        return {}
+    parts = {}
+    for lesion in plaque["lesions"]:
+        volumes = [lesion[key] for key in PLAQUE]
+        whole = sum(volumes)
+        if whole > 0:
+            parts[lesion["name"]] = volumes[-1] / whole
+    return parts
 
 
 def _line(part: Mapping[str, Any]) -> Line:

@@ -16,6 +16,7 @@ import yaml
 from meshing.errors import InputError
 from meshing.vessel import WALL_TAG
 from pipeline import manifest
+from pipeline.anatomy.types import Anatomy
 from pipeline.certificate.discretisation import ORDER, factor
 from pipeline.ffr.load import Solution
 from pipeline.ffr.masks import extension_nodes
@@ -65,7 +66,6 @@ def write_case(run: Path, path: Path, provenance: Mapping[str, Any]) -> dict[str
             assert wanted is not None, name
             file.create_dataset(name, data=values.astype(wanted.dtype), **COMPRESSION)
     part.replace(path)
-    stages = manifest.Manifest.open(run).stages.values()
     stages = manifest.Manifest.open(run).stages.values()
     return {
         **_row(attributes, arrays),
@@ -129,9 +129,20 @@ def _labels(told: Mapping[str, Any], solution: Solution) -> dict[str, Any]:
         "inlet": numbers["inlet"],
         "vessels": [with_error("vessel", v) for v in numbers["vessels"]],
         "lesions": [with_error("lesion", x) for x in numbers["lesions"]],
+        "plaque": numbers["plaque"],
+        "ends": _ends(solution.anatomy),
         "certificate": {k: certificate[k] for k in ("status", "reasons", "rows", "discretisation")},
         "patches": {patch.name: patch.tag for patch in solution.vessel.patches},
         "status": solution.result.status,
+    }
+
+
+def _ends(anatomy: Anatomy) -> dict[str, Any]:
+    """What population formulas for flow and resistances take of a vessel."""
+    return {
+        "inlet_diameter_mm": anatomy.inlet.diameter_mm,
+        "outlet_diameters_mm": {end.name: end.diameter_mm for end in anatomy.outlets},
+        "lumen_volume_mm3": anatomy.lumen_volume_mm3,
     }
 
 
@@ -230,6 +241,7 @@ def _row(attributes: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
     errors = [v["ffr_error"] for v in labels["vessels"] if v["ffr_error"] is not None]
     lesions = labels["lesions"]
     return {
+        "schema": schema.VERSION,
         "case": provenance["case"],
         "group": provenance["group"],
         "pair": provenance.get("pair"),

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 SPLITS = ("train", "validation", "test")
 ATTRIBUTES = ("labels", "conditions", "provenance")
 
@@ -72,7 +72,7 @@ def described() -> dict[str, Any]:
         "version": VERSION,
         "arrays": [asdict(one) for one in ARRAYS],
         "attributes": {
-            "labels": "vessels, lesions (FFR, errors, stenosis), certificate, reference pressure, patches",
+            "labels": "vessels, lesions (FFR, errors, stenosis), plaque, ends, certificate, Pa, patches",
             "conditions": "the flow problem in SI: inlet, outlets, blood",
             "provenance": "hashes of geometry, mesh, case and solution; versions; licence; pair",
         },

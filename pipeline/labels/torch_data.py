@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from meshing.errors import InputError
 from pipeline.labels import schema
-from pipeline.labels.views import View, read
+from pipeline.labels.views import Arrays, View, drawn, read
 from pipeline.labels.write import read_index
 
 Item = dict[str, torch.Tensor]
@@ -34,6 +34,7 @@ class Labels(Dataset[Item]):
         view: surface, volume or centerline (`pipeline.labels.views`).
         points: So many points of each case, drawn without edges, the same in every epoch (`epoch` changes them);
             None for all, with ``edge_index``.
+        keep: Read each case once and keep it in memory (in every worker of a loader; let workers persist).
         transform: Called with each item.
         seed: Of the draw.
 
@@ -41,18 +42,20 @@ class Labels(Dataset[Item]):
         InputError: No such split, or nothing in it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a reader's options
         self,
         folder: Path | str,
         split: str | None = None,
         *,
         view: View = "surface",
         points: int | None = None,
+        keep: bool = False,
         transform: Callable[[Item], Item] | None = None,
         seed: int = 0,
     ) -> None:
         self.folder, self.view, self.points, self.transform = Path(folder), view, points, transform
         self.seed, self.epoch = seed, 0
+        self._kept: dict[int, Arrays] | None = {} if keep else None
         rows = read_index(self.folder)
         self.rows = [row for row in rows if split in (None, row["split"])]
         if not self.rows:
@@ -70,20 +73,21 @@ class Labels(Dataset[Item]):
 
     def __getitem__(self, k: int) -> Item:
         """One case: tensors ``pos``, ``x``, ``y``, ``conditions``, ``case`` (its place), and maybe ``edge_index``."""
-        path = self.folder / "cases" / f"{self.rows[k]['case']}.h5"
-        arrays = read(path, self.view, edges=self.points is None)
+        arrays = self._arrays(k)
         if self.points is not None:
-            rng = np.random.default_rng([self.seed, self.epoch, k])
-            n = len(arrays["pos"])
-            chosen = rng.choice(n, self.points, replace=n < self.points)
-            arrays = {
-                name: values if name == "conditions" else values[chosen]
-                for name, values in arrays.items()
-                if name != "edge_index"
-            }
+            arrays = drawn(arrays, self.points, np.random.default_rng([self.seed, self.epoch, k]))
         item = {name: torch.from_numpy(values) for name, values in arrays.items()}
         item["case"] = torch.tensor(k)
         return item if self.transform is None else self.transform(item)
+
+    def _arrays(self, k: int) -> Arrays:
+        if self._kept is not None and k in self._kept:
+            return self._kept[k]
+        path = self.folder / "cases" / f"{self.rows[k]['case']}.h5"
+        arrays = read(path, self.view, edges=self.points is None)
+        if self._kept is not None:
+            self._kept[k] = arrays
+        return arrays
 
 
 def collate(items: Sequence[Item]) -> Item:

@@ -15,6 +15,7 @@ import numpy as np
 from meshing.errors import InputError
 from pipeline import manifest
 from pipeline.labels import schema
+from pipeline.labels.images import files
 from pipeline.labels.write import read_index
 
 SAME_FFR = 2e-3
@@ -92,11 +93,23 @@ def _case(dataset: Path, row: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name}: its SHA-256 is not the index's: it was changed or cut short"
     if row["verdict"] not in ("PASS", "WARN"):
         yield f"{name}: verdict {row['verdict']} is not exported"
+    yield from _images(dataset, row)
     try:
         with h5py.File(path) as file:
             yield from (f"{name}: {fault}" for fault in _inside(file, row))
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         yield f"{name}: cannot be read ({error})"
+
+
+def _images(dataset: Path, row: Mapping[str, Any]) -> Iterator[str]:
+    """CT and label map, where the case has them."""
+    hashes = (row.get("image_sha256"), row.get("label_map_sha256"))
+    for path, wanted in zip(files(dataset, row["case"], row["split"]), hashes, strict=True):
+        name = path.relative_to(dataset)
+        if wanted is not None and not path.is_file():
+            yield f"{name}: in the index, but there is no such file"
+        elif wanted is not None and manifest.sha256(path) != wanted:
+            yield f"{name}: its SHA-256 is not the index's: it was changed or cut short"
 
 
 def _inside(file: Any, row: Mapping[str, Any]) -> Iterator[str]:  # noqa: ANN401 - h5py ships no types

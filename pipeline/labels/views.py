@@ -51,6 +51,17 @@ def read(path: Path, view: View, *, edges: bool = True) -> Arrays:
     return {**made, "conditions": conditions}
 
 
+def drawn(arrays: Arrays, points: int, rng: np.random.Generator) -> Arrays:
+    """So many points of a case, without edges; none twice unless there are fewer."""
+    n = len(arrays["pos"])
+    chosen = rng.choice(n, points, replace=n < points)
+    return {
+        name: values if name == "conditions" else values[chosen]
+        for name, values in arrays.items()
+        if name != "edge_index"
+    }
+
+
 def _numbers(told: Conditions) -> npt.NDArray[np.float32]:
     """Conditions as four numbers; NaN for those a case does not have."""
     Pa = np.nan if told.Pa_mmHg is None else told.Pa_mmHg

@@ -9,6 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from meshing.errors import InputError
 from pipeline import manifest
 from pipeline.cohort.design import Design, Variants, identifiers, load
@@ -17,10 +19,11 @@ from pipeline.labels.case import group_hash, write_case
 from pipeline.manifest import write_atomically
 
 log = logging.getLogger("ffr3d")
-SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
-def export(cohort: Path, target: Path, *, licence: str) -> dict[str, Any]:
+def export(
+    cohort: Path, target: Path, *, licence: str, images_mm: float | None = None
+) -> dict[str, Any]:
     """Write or go on with the data set of a cohort.
 
     Cases with FAIL or without a result are left out and counted; a file that is there, of the same case, stays.
@@ -29,6 +32,7 @@ def export(cohort: Path, target: Path, *, licence: str) -> dict[str, Any]:
         cohort: A cohort's folder.
         target: The data set's.
         licence: Under which its labels are given on (SPDX), e.g. ``CC-BY-4.0``; that of a real vessel decides.
+        images_mm: Write pairs of CT and label map as well (`pipeline.labels.images`), phantoms' with voxels this wide.
 
     Returns:
         Counts: exported, left out by verdict, splits.
@@ -48,7 +52,12 @@ def export(cohort: Path, target: Path, *, licence: str) -> dict[str, Any]:
             out[verdict] = out.get(verdict, 0) + 1
             continue
         row = known.get(name)
-        same = row is not None and path.is_file() and row["case_sha256"] == _case_hash(run)
+        same = (
+            row is not None
+            and path.is_file()
+            and row.get("schema") == schema.VERSION
+            and row["case_sha256"] == _case_hash(run)
+        )
         if row is None or not same:
             told = {
                 "case": name,
@@ -66,8 +75,17 @@ def export(cohort: Path, target: Path, *, licence: str) -> dict[str, Any]:
             got=f"none of {design.count}",
             remedy="see its ledger.jsonl",
         )
-    split_of = splits(sorted({row["group"] for row in rows}), design.seed)
+    shares = design.splits.model_dump()
+    split_of = splits(sorted({row["group"] for row in rows}), design.seed, shares)
     rows = [{**row, "split": split_of[row["group"]]} for row in rows]
+    if images_mm is not None:
+        from pipeline.labels.images import write_pair, write_table
+
+        for row in rows:
+            run = cohort / "cases" / row["case"]
+            row |= write_pair(run, target, row["case"], row["split"], images_mm)
+            log.info("images   %s", row["case"])
+        write_table(target, rows)
     _write_index(rows, target)
     write_atomically(target / "schema.json", json.dumps(schema.described(), indent=2))
     write_atomically(target / "datasheet.md", _datasheet(design, rows, out, licence))
@@ -109,24 +127,20 @@ def _write_index(rows: Sequence[Mapping[str, Any]], target: Path) -> None:
     part.replace(target / INDEX)
 
 
-def splits(groups: Sequence[str], seed: int) -> dict[str, str]:
+def splits(groups: Sequence[str], seed: int, shares: Mapping[str, float]) -> dict[str, str]:
     """Which split each group (patient, tree) is in: all of its cases are in one, and adding groups moves none.
 
     Args:
         groups: Their names.
         seed: Of the design.
+        shares: Of the groups, by split; they add up to 1.
     """
-    found = {}
-    for group in groups:
-        place = int(group_hash(f"{seed} {group}"), 16) / 16**12
-        name = "train"
-        for one, share in SHARES.items():
-            name = one
-            if place < share:
-                break
-            place -= share
-        found[group] = name
-    return found
+    names, limits = list(shares), np.cumsum(list(shares.values()))
+    places = {group: int(group_hash(f"{seed} {group}"), 16) / 16**12 for group in groups}
+    return {
+        group: names[min(int(np.searchsorted(limits, place, side="right")), len(names) - 1)]
+        for group, place in places.items()
+    }
 
 
 def _groups(design: Design) -> dict[str, str]:

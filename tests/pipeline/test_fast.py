@@ -7,7 +7,9 @@ import pytest
 
 from meshing.errors import ComputationError, InputError
 from pipeline.fast import FastModel, Line, Vessel, find
+from pipeline.fast.assumed import Assumptions, assumed, read_assumptions
 from pipeline.fast.network import EXPANSION, Network
+from pipeline.fast.vessel import Calibre
 from pipeline.labels.conditions import Conditions
 from pipeline.physiology import MMHG, MMHG_S_PER_ML
 
@@ -32,7 +34,8 @@ def vessel(lines, resistance, Pa=93.0, Q=None, lesions=(), given=None):
     distal = dict.fromkeys(lines, 5.0)
     conditions = Conditions(None if Q else Pa, Q, resistance, distal, given or {}, RHO, MU)
     ends = {name: float(one.abscissa_mm[-1]) for name, one in lines.items()}
-    return Vessel("c", lines, lesions, ends, conditions)
+    calibre = Calibre(3.0, dict.fromkeys(lines, 2.0), 500.0)
+    return Vessel("c", lines, lesions, ends, calibre, conditions)
 
 
 def test_a_tube_is_poiseuille():
@@ -123,3 +126,32 @@ def test_models_by_name():
     assert isinstance(find("network"), FastModel)
     with pytest.raises(InputError, match="network"):
         find("none")
+
+
+def test_assumed_conditions_are_those_of_a_case():
+    """Resistances by the formulas of a case: in all what flow and pressure say, between outlets by diameters."""
+    given = vessel({"LAD": line(1.5), "LCx": line(1.5)}, {"LAD": 1.0, "LCx": 2.0})
+    told = Assumptions.model_validate(
+        {
+            "physiology": {
+                "mean_aortic_pressure_mmHg": 95.0,
+                "resting": {"flow_mL_per_min": 60.0},
+                "hyperaemic_resistance_factor": 0.25,
+            },
+            "blood": {"viscosity_mPa_s": 4.0},
+        }
+    )
+    found = assumed(given, told)
+    assert found.Pa_mmHg == pytest.approx(95.0)
+    assert found.viscosity == pytest.approx(4e-3)
+    assert found.resistance["LAD"] == pytest.approx(found.resistance["LCx"])
+    assert 1 / sum(1 / R for R in found.resistance.values()) == pytest.approx(90.0 / 1.0 * 0.25)
+
+
+@pytest.mark.parametrize("text", ["physiology: {pressure: 95}", "[1]", "physiology: ["])
+def test_bad_assumptions(tmp_path, text):
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(InputError, match="sections physiology, blood and inlet"):
+        read_assumptions(tmp_path / "own.yaml")
+    with pytest.raises(InputError, match=r"none\.yaml"):
+        read_assumptions(tmp_path / "none.yaml")

@@ -97,11 +97,15 @@ def test_the_datasheet_tells_what_a_user_must_know(written):
 
 def test_splits_keep_groups_together_and_do_not_move():
     groups = [f"g{k}" for k in range(2000)]
-    told = splits(groups, 1)
-    assert splits([*groups, "more"], 1) | {"more": 0} == told | {"more": 0}
-    shares = [list(told.values()).count(name) / 2000 for name in schema.SPLITS]
-    assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.03)
-    assert splits(groups, 2) != told
+    shares = {"train": 0.6, "validation": 0.1, "test": 0.3}
+    told = splits(groups, 1, shares)
+    assert splits([*groups, "more"], 1, shares) | {"more": 0} == told | {"more": 0}
+    found = [list(told.values()).count(name) / 2000 for name in schema.SPLITS]
+    assert found == pytest.approx([0.6, 0.1, 0.3], abs=0.03)
+    assert splits(groups, 2, shares) != told
+    assert set(splits(groups, 1, {"train": 0.0, "validation": 0.0, "test": 1.0}).values()) == {
+        "test"
+    }
 
 
 def rewrite(dataset, change):
@@ -216,7 +220,7 @@ def twice(dataset):
         (not_finite, "not finite"),
         (array_missing, "surface/shear is missing"),
         (other_type, "wanted float32; got float64"),
-        (wrong_version, "schema version 1; got 99"),
+        (wrong_version, "schema version 2; got 99"),
         (wrong_schema_file, "schema.json"),
         (missing_case, "no such file"),
         (strange_case, "not in the index"),

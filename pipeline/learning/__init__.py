@@ -1,0 +1,1 @@
+"""Fast models that are fitted to a data set: `ffr3d fit`."""
