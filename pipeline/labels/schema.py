@@ -4,6 +4,7 @@
 
     DATASET/datasheet.md     what it is, how it was made, what it must not be used for
     DATASET/schema.json      this list, for programs
+    DATASET/left_out.json    cases of the cohort that are not in it, with verdict and reasons
     DATASET/index.parquet    a row a case: labels, errors, verdict, conditions, split, hashes
     DATASET/cases/ID.h5      a case: the arrays below, and JSON attributes `labels`, `conditions`, `provenance`
 

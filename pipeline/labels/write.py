@@ -14,6 +14,7 @@ import numpy as np
 from meshing.errors import InputError
 from pipeline import manifest
 from pipeline.cohort.design import Design, Variants, identifiers, load
+from pipeline.cohort.run import ledger
 from pipeline.labels import schema
 from pipeline.labels.case import group_hash, write_case
 from pipeline.manifest import write_atomically
@@ -44,12 +45,13 @@ def export(
     (target / "cases").mkdir(parents=True, exist_ok=True)
     known = {row["case"]: row for row in read_index(target)} if (target / INDEX).is_file() else {}
     groups, pairs = _groups(design), _pairs(design)
-    rows, out = list[dict[str, Any]](), dict[str, int]()
+    rows, out = list[dict[str, Any]](), dict[str, dict[str, Any]]()
+    noted = {row["case"]: row for row in ledger(cohort) if row["event"] == "failed"}
     for name in identifiers(design):
         run, path = cohort / "cases" / name, target / "cases" / f"{name}.h5"
         verdict = _verdict(run)
         if verdict not in ("PASS", "WARN"):
-            out[verdict] = out.get(verdict, 0) + 1
+            out[name] = {"verdict": verdict, "reasons": _reasons(run, noted.get(name))}
             continue
         row = known.get(name)
         same = (
@@ -88,9 +90,12 @@ def export(
         write_table(target, rows)
     _write_index(rows, target)
     write_atomically(target / "schema.json", json.dumps(schema.described(), indent=2))
-    write_atomically(target / "datasheet.md", _datasheet(design, rows, out, licence))
+    write_atomically(target / "left_out.json", json.dumps(out, indent=2))
+    verdicts = [one["verdict"] for one in out.values()]
+    left_out = {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
+    write_atomically(target / "datasheet.md", _datasheet(design, rows, left_out, licence))
     counts = {name: sum(row["split"] == name for row in rows) for name in schema.SPLITS}
-    return {"exported": len(rows), "left_out": out, "splits": counts}
+    return {"exported": len(rows), "left_out": left_out, "splits": counts}
 
 
 INDEX = "index.parquet"
@@ -164,6 +169,15 @@ def _verdict(run: Path) -> str:
         return str(json.loads((run / "certify" / "certificate.json").read_text())["status"])
     except (OSError, ValueError, KeyError):
         return "ERROR"
+
+
+def _reasons(run: Path, noted: Mapping[str, Any] | None) -> list[str]:
+    """Why a case is not in the data set: its certificate's reasons, else those of the cohort's ledger."""
+    try:
+        told = json.loads((run / "certify" / "certificate.json").read_text())
+        return [str(reason) for reason in told["reasons"]]
+    except (OSError, ValueError, KeyError):
+        return ["not computed yet"] if noted is None else [str(x) for x in noted["reasons"]]
 
 
 def _case_hash(run: Path) -> str:

@@ -29,6 +29,9 @@ def test_what_is_exported(written):
     target, told = written
     assert told["exported"] == 3
     assert told["left_out"] == {"FAIL": 1}
+    left = json.loads((target / "left_out.json").read_text())
+    assert list(left) == [NAMES[3]]
+    assert left[NAMES[3]]["verdict"] == "FAIL"
     assert sum(told["splits"].values()) == 3
     rows = read_index(target)
     assert [row["case"] for row in rows] == NAMES[:3]
