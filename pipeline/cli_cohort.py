@@ -22,10 +22,20 @@ def cohort(
         typer.Option("--output", "-o", help="Cohort folder [default: runs/<name of the design>]."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Cases at a time [default: one a core].")
+        int | None, typer.Option(min=1, help="Cores of this machine [default: all].")
     ] = None,
     count: Annotated[
         int | None, typer.Option(min=1, help="Trees (of variants, pairs), instead of the design's.")
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="By Snakemake: local, slurm, or the folder of a profile [default: without it]."
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="For the cluster, e.g. slurm_partition=cpu; may be repeated."),
     ] = None,
 ) -> None:
     """Many vessels from one design, each to its certificate; a killed cohort goes on, a bad vessel stops none."""
@@ -48,7 +58,14 @@ def cohort(
             bar.update(task, completed=done, total=total)
             bar.console.print(f"{done}/{total} {last}", soft_wrap=True)
 
-        told = run(chosen, folder, workers=workers, progress=tell)
+        if profile is None:
+            told = run(chosen, folder, workers=workers, progress=tell)
+        else:
+            from pipeline.cohort.workflow import run_workflow
+
+            told = run_workflow(
+                chosen, folder, profile, cores=workers, settings=settings or (), progress=tell
+            )
     _print_summary(told)
     console.print(f"Ledger: {folder / 'ledger.jsonl'}", soft_wrap=True)
     if not told["usable"]:

@@ -22,7 +22,7 @@ def fit(
         Path | None,
         typer.Option("--output", "-o", help="Model [default: DATASET/models/fitted.safetensors]."),
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Through all lines.")] = 250,
+    epochs: Annotated[int, typer.Option(min=1, help="Through all lines.")] = 150,
     folds: Annotated[int, typer.Option(min=2, help="Members, each without one of the folds.")] = 5,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:

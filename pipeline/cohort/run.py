@@ -17,12 +17,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -31,34 +29,15 @@ from meshing.errors import InputError
 from pipeline import manifest
 from pipeline.case_file import dump as dump_case
 from pipeline.cohort.design import Design, PhantomCases, Phantoms, dump, identifiers, load
+from pipeline.cohort.one import CERTIFICATE, Outcome, compute, outcome
 from pipeline.cohort.variants import VariantCases
-from pipeline.manifest import Manifest, now, write_atomically
-from pipeline.run import die_with_parent, locked
+from pipeline.manifest import now, write_atomically
+from pipeline.run import locked
 
 log = logging.getLogger("ffr3d")
-CERTIFICATE = Path("certify/certificate.json")
 FREE = ("count", "splits")
 """What of a design may change in a cohort that is begun: no case depends on it."""
 Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a case ended.
-
-    Attributes:
-        case: Its name.
-        verdict: PASS, WARN or FAIL; ``ERROR`` where there is no result.
-        reasons: Of a verdict that is not PASS.
-        seconds: Wall time of this attempt.
-        core_seconds: Of all processes of all its stages, also of attempts before.
-    """
-
-    case: str
-    verdict: str
-    reasons: tuple[str, ...]
-    seconds: float
-    core_seconds: float
 
 
 def run(
@@ -78,29 +57,42 @@ def run(
     Raises:
         InputError: Another design is in the folder; another ffr3d is at work in it; the design makes no case.
     """
-    (folder / "cases").mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        _keep_design(design, folder)
-        names, finished = identifiers(design), _finished(folder)
-        todo = [name for name in names if name not in finished]
+    with held(design, folder) as todo:
+        names = identifiers(design)
         cores, done, lock = len(os.sched_getaffinity(0)), len(names) - len(todo), Lock()
 
         def one(name: str) -> None:
             nonlocal done
-            outcome = _one(name, folder)
+            found = _one(name, folder)
             with lock:
                 done += 1
-                _note(folder, outcome)
+                note(folder, found)
                 if progress is not None:
-                    progress(done, len(names), f"{outcome.case} {outcome.verdict}")
+                    progress(done, len(names), f"{found.case} {found.verdict}")
 
         with ThreadPoolExecutor(workers or cores) as pool:
-            jobs = [pool.submit(one, name) for name in _written(design, todo, folder)]
+            jobs = [pool.submit(one, name) for name in written(design, todo, folder)]
         for job in jobs:
             job.result()
-        told = summary(design, folder, workers or cores)
-        write_atomically(folder / "summary.json", json.dumps(told, indent=2))
-    return told
+        return summary(design, folder, workers or cores)
+
+
+@contextmanager
+def held(design: Design, folder: Path) -> Iterator[list[str]]:
+    """Hold a cohort's folder, its design in it; give the names of the cases that are to be computed.
+
+    Args:
+        design: The design.
+        folder: The cohort's; made if absent.
+
+    Raises:
+        InputError: Another design is in the folder; another ffr3d is at work in it.
+    """
+    (folder / "cases").mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        _keep_design(design, folder)
+        finished = _finished(folder)
+        yield [name for name in identifiers(design) if name not in finished]
 
 
 def _keep_design(design: Design, folder: Path) -> None:
@@ -127,7 +119,7 @@ def source(design: Design, folder: Path) -> PhantomCases | VariantCases:
     return VariantCases(design, folder / "base")
 
 
-def _written(design: Design, names: Sequence[str], folder: Path) -> Iterator[str]:
+def written(design: Design, names: Sequence[str], folder: Path) -> Iterator[str]:
     """The names, each as soon as its case is on the disk; one that cannot be made is noted and left out."""
     if not names:
         return
@@ -157,49 +149,15 @@ def _finished(folder: Path) -> set[str]:
     }
 
 
-def command(case: Path, folder: Path) -> list[str]:
-    """What computes one case, in a process of its own."""
-    program = "import sys; from pipeline.cli import main; sys.exit(main())"
-    return [sys.executable, "-c", program, "run", str(case), "-o", str(folder), "--to", "certify"]
-
-
 def _one(name: str, folder: Path) -> Outcome:
     """Run one case to its certificate."""
-    case, target = folder / "cases" / f"{name}.yaml", folder / "cases" / name
-    target.mkdir(exist_ok=True)
     _append(folder, {"event": "started", "case": name})
-    began = time.monotonic()
-    with (target / "log.txt").open("ab") as out:
-        status = subprocess.run(
-            command(case, target),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent,
-            check=False,
-        ).returncode
-    seconds = round(time.monotonic() - began, 2)
-    cores = sum(record.cpu_seconds for record in Manifest.open(target).stages.values())
-    try:
-        told = json.loads((target / CERTIFICATE).read_text()) if status == 0 else None
-    except (OSError, ValueError):
-        told = None
-    if told is None:
-        reason = f"exit status {status}: {_last_words(target / 'log.txt')}"
-        return Outcome(name, "ERROR", (reason,), seconds, round(cores, 2))
-    return Outcome(name, told["status"], tuple(told["reasons"]), seconds, round(cores, 2))
+    status, seconds = compute(folder, name, "certify")
+    return outcome(folder, name, status, seconds)
 
 
-def _last_words(path: Path) -> str:
-    """The error that a run's output ends with, else its last line."""
-    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    for k in range(len(lines) - 1, -1, -1):
-        if lines[k].startswith("ffr3d: error:"):
-            return " ".join(line.strip() for line in lines[k : k + 6])
-    return lines[-1] if lines else "nothing was printed"
-
-
-def _note(folder: Path, outcome: Outcome) -> None:
+def note(folder: Path, outcome: Outcome) -> None:
+    """Add a case's outcome to the ledger."""
     digest = manifest.sha256(folder / "cases" / f"{outcome.case}.yaml")
     _append(folder, {**_row(outcome), "hash": digest})
 
@@ -233,7 +191,7 @@ def ledger(folder: Path) -> list[dict[str, Any]]:
 
 
 def summary(design: Design, folder: Path, workers: int = 1) -> dict[str, Any]:
-    """Counts of verdicts, reasons, and what a label costs.
+    """Counts of verdicts, reasons, and what a label costs; written to ``summary.json``.
 
     Args:
         design: The design.
@@ -249,7 +207,7 @@ def summary(design: Design, folder: Path, workers: int = 1) -> dict[str, Any]:
     usable = counts["PASS"] + counts["WARN"]
     hours = sum(row["seconds"] for row in last.values()) / 3600.0
     core_hours = sum(row["core_seconds"] for row in last.values()) / 3600.0
-    return {
+    told = {
         "name": design.name,
         "cases": len(names),
         "verdicts": counts,
@@ -263,3 +221,5 @@ def summary(design: Design, folder: Path, workers: int = 1) -> dict[str, Any]:
             if row["verdict"] != "PASS"
         },
     }
+    write_atomically(folder / "summary.json", json.dumps(told, indent=2))
+    return told

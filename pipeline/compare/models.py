@@ -82,6 +82,7 @@ def compare_models(
     told = {
         "dataset": str(dataset),
         "model": model,
+        "name": Path(model).stem,
         "split": split or "all",
         "cases": len(rows),
         "fitted_to": sorted(row["case"] for row in rows if row["group"] in told_by.seen),

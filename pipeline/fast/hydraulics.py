@@ -3,7 +3,8 @@ r"""Pressure and flow in a tree whose losses along its centrelines are known: wh
 $$ p(s) = p(0) - \int_0^s (v\,Q + t\,Q|Q|)\,ds - \tfrac12\rho\,(U^2(s) - U^2(0)) $$
 
 and the flows are those at which every outlet meets its resistance. Behind a bifurcation no velocity head comes back
-(static pressures are equal where a daughter is slower).
+(static pressures are equal where a daughter is slower). The reference has its conditions at the far ends of flow
+extensions: what Poiseuille's law says of those is lost as well.
 """
 
 from __future__ import annotations
@@ -65,6 +66,21 @@ def drops_of(
     return found
 
 
+def before(vessel: Vessel) -> float:
+    """Resistance of the extension before the inlet [Pa s/m^3]."""
+    return _tube(vessel, vessel.calibre.inlet_extension_mm, vessel.calibre.inlet_mm)
+
+
+def behind(vessel: Vessel, name: str) -> float:
+    """Resistance of the extension behind a vessel end [Pa s/m^3]."""
+    length = vessel.calibre.extensions_mm.get(name, 0.0)
+    return _tube(vessel, length, vessel.calibre.outlets_mm[name])
+
+
+def _tube(vessel: Vessel, length_mm: float, diameter_mm: float) -> float:
+    return float(128e9 * vessel.conditions.viscosity * length_mm / (np.pi * diameter_mm**4))
+
+
 def head_changes(line: Line, head: Array) -> Array:
     """What the velocity head takes of the pressure from point to point of a line.
 
@@ -93,6 +109,7 @@ def flows_of(vessel: Vessel, losses: Mapping[str, Losses]) -> dict[str, float]:
         )
     names = list(vessel.lines)
     R = np.array([vessel.conditions.resistance[name] for name in names]) * MMHG * 1e6
+    R += [behind(vessel, name) for name in names]
     pd = np.array([vessel.conditions.distal_mmHg[name] for name in names]) * MMHG
     given = vessel.conditions.Q_in_mL_per_s
     Pa = 100.0 * MMHG if vessel.conditions.Pa_mmHg is None else vessel.conditions.Pa_mmHg * MMHG
@@ -103,6 +120,7 @@ def flows_of(vessel: Vessel, losses: Mapping[str, Losses]) -> dict[str, float]:
     def residual(x: Array) -> Array:
         flows = dict(zip(names, scale * x[: len(names)], strict=True))
         source = Pa if given is None else Pa * x[-1]
+        source -= before(vessel) * sum(flows.values())
         drops = drops_of(vessel, losses, flows)
         off = (
             np.array([source - drops[name][-1] for name in names])
@@ -137,9 +155,9 @@ def pressures(
             vessel.conditions.distal_mmHg[name]
             + vessel.conditions.resistance[name] * 1e6 * flows[name]
         )
-        source = end + drops[name][-1]
+        source = end + behind(vessel, name) * flows[name] + drops[name][-1]
     else:
-        source = vessel.conditions.Pa_mmHg * MMHG
+        source = vessel.conditions.Pa_mmHg * MMHG - before(vessel) * sum(flows.values())
     return {name: (source - drop) / MMHG for name, drop in drops.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +46,21 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Calibre:
-    """What population formulas for flow and resistances take of a vessel.
+    """Ends of a vessel, what population formulas for flow take of it, and where its conditions hold.
 
     Attributes:
         inlet_mm: Diameter of the inlet.
         outlets_mm: Of each vessel end.
         lumen_mm3: Volume without flow extensions.
+        inlet_extension_mm: Straight tube before the inlet, at whose beginning the aortic pressure is.
+        extensions_mm: Behind each vessel end, at whose end its resistance begins; none where absent.
     """
 
     inlet_mm: float
     outlets_mm: Mapping[str, float]
     lumen_mm3: float
+    inlet_extension_mm: float = 0.0
+    extensions_mm: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,7 +132,13 @@ def read(path: Path) -> tuple[Vessel, dict[str, Any]]:
 
 
 def _calibre(told: Mapping[str, Any]) -> Calibre:
-    return Calibre(told["inlet_diameter_mm"], told["outlet_diameters_mm"], told["lumen_volume_mm3"])
+    return Calibre(
+        told["inlet_diameter_mm"],
+        told["outlet_diameters_mm"],
+        told["lumen_volume_mm3"],
+        told["inlet_extension_mm"],
+        told["outlet_extensions_mm"],
+    )
 
 
 def _calcium(plaque: Mapping[str, Any] | None) -> dict[str, float]:

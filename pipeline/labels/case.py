@@ -138,10 +138,12 @@ def _labels(told: Mapping[str, Any], solution: Solution) -> dict[str, Any]:
 
 
 def _ends(anatomy: Anatomy) -> dict[str, Any]:
-    """What population formulas for flow and resistances take of a vessel."""
+    """What population formulas for flow take of a vessel, and how far behind its ends the conditions hold."""
     return {
         "inlet_diameter_mm": anatomy.inlet.diameter_mm,
+        "inlet_extension_mm": anatomy.inlet.extension_mm,
         "outlet_diameters_mm": {end.name: end.diameter_mm for end in anatomy.outlets},
+        "outlet_extensions_mm": {end.name: end.extension_mm for end in anatomy.outlets},
         "lumen_volume_mm3": anatomy.lumen_volume_mm3,
     }
 

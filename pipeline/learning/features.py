@@ -158,8 +158,13 @@ def corrected(line: Line, told: Losses, one: Sampled, changes: Array, Q: Array) 
             ``(n, 3)``.
         Q: Flow at the line's points that the model saw, ``(s,)`` [m^3/s].
     """
-    s = line.abscissa_mm
-    viscous, turbulent = (np.interp(s, one.abscissa_mm, changes[:, k]) for k in (0, 1))
-    lost = np.interp(s, one.abscissa_mm, np.cumsum(one.local * changes[:, 2]))
-    local = np.diff(lost, prepend=0.0) / np.maximum(Q * np.abs(Q), 1e-18)
-    return Losses(told.viscous * viscous, told.turbulent * turbulent + local, told.head)
+
+    def steps(
+        lost: Array,
+    ) -> Array:  # as it was fitted: summed up on the even points, not on the line's own
+        return np.diff(np.interp(line.abscissa_mm, one.abscissa_mm, np.cumsum(lost)), prepend=0.0)
+
+    square = np.maximum(Q * np.abs(Q), 1e-18)
+    viscous = steps(one.viscous * changes[:, 0]) / np.maximum(np.abs(Q), 1e-9)
+    turbulent = steps(one.turbulent * changes[:, 1] + one.local * changes[:, 2]) / square
+    return Losses(viscous, turbulent, told.head)

@@ -22,13 +22,14 @@ from meshing.errors import ComputationError, InputError
 from pipeline import manifest
 from pipeline.compare.pairs import Row, pairs
 from pipeline.compare.statistics import agreement
-from pipeline.fast.hydraulics import told
+from pipeline.fast.hydraulics import before, told
 from pipeline.fast.network import Network
 from pipeline.fast.vessel import Vessel, read
 from pipeline.labels.write import INDEX, read_index
 from pipeline.learning.features import Sampled, sampled
 from pipeline.learning.model import curves_of
 from pipeline.learning.network import Corrections, Shape, changes, save
+from pipeline.physiology.formulas import MMHG
 
 log = logging.getLogger("ffr3d")
 USED = ("train", "validation")
@@ -52,7 +53,7 @@ class Fitting:
         seed: Of folds, weights, order.
     """
 
-    epochs: int = 250
+    epochs: int = 150
     folds: int = 5
     batch: int = 16
     rate: float = 3e-3
@@ -62,12 +63,13 @@ class Fitting:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Case:
-    """A case with its answers, its lines under the reference's flows, and FFR at their points."""
+    """A case with its answers; under the reference's flows its lines, FFR at their points, what is lost before them."""
 
     vessel: Vessel
     answers: dict[str, Any]
     lines: tuple[Sampled, ...]
     ffr: tuple[Array, ...]
+    start_Pa: float
 
 
 def fit(
@@ -146,7 +148,8 @@ def _cases(dataset: Path) -> list[_Case]:
             / answers["Pa_mmHg"]
             for name, one in lines.items()
         ]
-        found.append(_Case(vessel, answers, tuple(lines.values()), tuple(ffr)))
+        lost = before(vessel) * sum(flows.values())
+        found.append(_Case(vessel, answers, tuple(lines.values()), tuple(ffr), lost))
     return found
 
 
@@ -155,11 +158,11 @@ class _Lines:
 
     def __init__(self, cases: Sequence[_Case]) -> None:
         every = [
-            (one, ffr, case.answers["Pa_mmHg"] * 133.322)
+            (one, ffr, case.answers["Pa_mmHg"] * MMHG, case.start_Pa)
             for case in cases
             for one, ffr in zip(case.lines, case.ffr, strict=True)
         ]
-        longest = max(len(ffr) for _, ffr, _ in every)
+        longest = max(len(ffr) for _, ffr, _, _ in every)
 
         def padded(values: list[Array]) -> torch.Tensor:
             out = np.zeros((len(values), longest, *values[0].shape[1:]), np.float32)
@@ -167,13 +170,13 @@ class _Lines:
                 row[: len(value)] = value
             return torch.from_numpy(out)
 
-        self.features = padded([one.features for one, _, _ in every])
+        self.features = padded([one.features for one, _, _, _ in every])
         self.parts = padded(
-            [np.column_stack([x.viscous, x.turbulent, x.local]) / p for x, _, p in every]
+            [np.column_stack([x.viscous, x.turbulent, x.local]) / p for x, _, p, _ in every]
         )
-        self.head = padded([np.cumsum(one.head) / p for one, _, p in every])
-        self.ffr = padded([ffr for _, ffr, _ in every])
-        self.inside = padded([np.ones(len(ffr)) for _, ffr, _ in every])
+        self.fixed = padded([(start + np.cumsum(one.head)) / p for one, _, p, start in every])
+        self.ffr = padded([ffr for _, ffr, _, _ in every])
+        self.inside = padded([np.ones(len(ffr)) for _, ffr, _, _ in every])
         flat = self.features[self.inside > 0]
         self.mean, self.scale = flat.mean(0), flat.std(0).clamp(min=1e-3)
 
@@ -184,7 +187,7 @@ class _Lines:
         """Differences of FFR along lines, each line the same weight, and what the changes weigh."""
         raw = member(self.features[chosen])
         lost = (self.parts[chosen] * changes(raw)).sum(-1).cumsum(1)
-        off = (1.0 - lost - self.head[chosen] - self.ffr[chosen]) / _SMOOTH
+        off = (1.0 - lost - self.fixed[chosen] - self.ffr[chosen]) / _SMOOTH
         inside = self.inside[chosen]
         off = torch.nn.functional.smooth_l1_loss(off, torch.zeros_like(off), reduction="none")
         quiet = _QUIET * (raw**2).sum(-1)

@@ -1,6 +1,7 @@
 """The network baseline: exact in tubes, its outlets on their lines, jets by the formula; predictions from elsewhere."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,6 +47,18 @@ def test_a_tube_is_poiseuille():
     assert told.ffr["LAD"] == pytest.approx(1 - tube * Q / 93.0, rel=1e-4)
     assert told.pressure_mmHg["LAD"][0] == pytest.approx(93.0)
     assert told.seconds > 0
+
+
+def test_conditions_hold_at_the_ends_of_extensions():
+    """As a tube that is longer by its extensions: the same flow, and the pressures of its middle part."""
+    one = vessel({"LAD": line(1.5)}, {"LAD": 40.0})
+    longer = replace(one.calibre, inlet_mm=3.0, outlets_mm={"LAD": 3.0}, inlet_extension_mm=9.0)
+    longer = replace(longer, extensions_mm={"LAD": 12.0})
+    told = Network().predict(replace(one, calibre=longer))
+    tube = 8 * MU * 1e-3 / (math.pi * 1.5e-3**4) / (MMHG * 1e6)  # mmHg s/mL per mm
+    Q = 88.0 / (71.0 * tube + 40.0)
+    assert told.pressure_mmHg["LAD"][0] == pytest.approx(93.0 - 9.0 * tube * Q, rel=1e-6)
+    assert told.ffr["LAD"] == pytest.approx(1 - 59.0 * tube * Q / 93.0, rel=1e-4)
 
 
 def test_a_given_flow_passes():

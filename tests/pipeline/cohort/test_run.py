@@ -16,7 +16,7 @@ from pipeline.cohort import run as run_cohort
 from pipeline.cohort.design import Design, identifiers
 from pipeline.cohort.run import ledger
 
-runner = sys.modules["pipeline.cohort.run"]
+runner = sys.modules["pipeline.cohort.one"]
 
 STUB = """
     import json, pathlib, sys, time
@@ -42,7 +42,7 @@ def stub(tmp_path, monkeypatch):
         program = tmp_path / "stub.py"
         program.write_text(textwrap.dedent(STUB).replace("WAIT", str(wait)))
         monkeypatch.setattr(
-            runner, "command", lambda case, folder: [sys.executable, program, case, folder]
+            runner, "command", lambda case, folder, stop: [sys.executable, program, case, folder]
         )
 
     use()
@@ -113,7 +113,8 @@ def test_killed_it_goes_on(tmp_path):
     stub.write_text(textwrap.dedent(STUB).replace("WAIT", "0.4"))
     program = (
         "import sys; from pathlib import Path; import pipeline.cohort; r = sys.modules['pipeline.cohort.run']\n"
-        f"r.command = lambda case, folder: [sys.executable, {str(stub)!r}, str(case), str(folder)]\n"
+        "one = sys.modules['pipeline.cohort.one']\n"
+        f"one.command = lambda case, folder, stop: [sys.executable, {str(stub)!r}, str(case), str(folder)]\n"
         f"r.run(pipeline.cohort.load(Path({str(path)!r})), Path({str(folder)!r}), workers=1)"
     )
     process = subprocess.Popen([sys.executable, "-c", program])

@@ -1,0 +1,122 @@
+"""One case of a cohort as a job: ``python -m pipeline.cohort.step mesh|solve CASE`` in the cohort's folder.
+
+What becomes of a case is in a file of its own, written whole: ``meshes/ID.json`` (size of the mesh, or that there is
+none) and ``outcomes/ID.json``. A job that finds another one at work on its case waits for it; what that one did is not
+done again. Its exit status says whether the file is there, not how the case ended.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline import manifest
+from pipeline.cohort.one import Outcome, compute, outcome
+from pipeline.manifest import write_atomically
+from pipeline.run import die_with_parent
+
+MESHES, OUTCOMES = Path("meshes"), Path("outcomes")
+
+
+def mesh(folder: Path, name: str) -> dict[str, Any]:
+    """Bring a case to its mesh; return and write what a job needs to know of it.
+
+    Args:
+        folder: The cohort's.
+        name: Of the case.
+    """
+    with _held(folder, name):
+        status, seconds = compute(folder, name, "mesh")
+        row = {
+            "case": name,
+            "status": status,
+            "seconds": seconds,
+            "ranks": _ranks(folder / "cases" / f"{name}.yaml"),
+            **(_size(folder / "cases" / name) if status == 0 else {"cells": 0}),
+        }
+        _write(folder / MESHES / f"{name}.json", row)
+    return row
+
+
+def solve(folder: Path, name: str) -> Outcome:
+    """Bring a case to its certificate, unless that was done; return and write its outcome.
+
+    Args:
+        folder: The cohort's.
+        name: Of the case.
+    """
+    path = folder / OUTCOMES / f"{name}.json"
+    with _held(folder, name):
+        digest = manifest.sha256(folder / "cases" / f"{name}.yaml")
+        before = read(path)
+        if before is not None and before["hash"] == digest and before["verdict"] != "ERROR":
+            return told(before)
+        meshed = read(folder / MESHES / f"{name}.json")
+        if meshed is None or meshed["status"] == 0:
+            status, seconds = compute(folder, name, "certify")
+        else:  # there is no mesh: what it ended with is in its log
+            status, seconds = meshed["status"], meshed["seconds"]
+        found = outcome(folder, name, status, seconds)
+        _write(path, {**asdict(found), "hash": digest})
+    return found
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """An outcome's file; None where there is none, or none that can be read."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def told(row: dict[str, Any]) -> Outcome:
+    """The outcome of a file."""
+    return Outcome(
+        row["case"], row["verdict"], tuple(row["reasons"]), row["seconds"], row["core_seconds"]
+    )
+
+
+@contextmanager
+def _held(folder: Path, name: str) -> Iterator[None]:
+    """Hold a case; wait for another job that does. The lock goes with the process, however that ends."""
+    target = folder / "cases" / name
+    target.mkdir(exist_ok=True)
+    with (target / ".job").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _size(run: Path) -> dict[str, Any]:
+    quality = json.loads((run / "mesh" / "mesh.json").read_text())["quality"]
+    return {"cells": quality["cells"], "nodes": quality["nodes"]}
+
+
+def _ranks(case: Path) -> int | None:
+    import yaml
+
+    ranks = yaml.safe_load(case.read_text()).get("solver", {}).get("ranks")
+    return ranks if isinstance(ranks, int) else None
+
+
+def _write(path: Path, row: dict[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, json.dumps(row, indent=2))
+
+
+def main(arguments: list[str]) -> int:
+    """The job: ``mesh CASE`` or ``solve CASE``."""
+    die_with_parent()
+    kind, name = arguments
+    {"mesh": mesh, "solve": solve}[kind](Path.cwd(), name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,164 @@
+"""A cohort through a workflow engine: Snakemake, on this machine or on a cluster; nothing changes but its profile.
+
+Cases, steps and ledger are those of `pipeline.cohort.run`; the engine says where and when each step runs
+(``hpc/workflow``). It lives in an environment of its own, ``.venv-hpc`` (``make hpc``), or on the path. Killed, the
+same command goes on: what is done stays, what a job had begun goes on from its last stage.
+
+::
+
+    COHORT/plan.json        what the engine is to do
+    COHORT/meshes/ID.json   size of each mesh, from which the engine asks for cores, memory and time
+    COHORT/outcomes/ID.json how each case ended
+    COHORT/workflow.log     what the engine printed
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pipeline
+from meshing.errors import ComputationError, InputError
+from pipeline.cohort.design import Design, identifiers
+from pipeline.cohort.run import Progress, held, note, summary, written
+from pipeline.cohort.step import MESHES, OUTCOMES, read, told
+from pipeline.manifest import write_atomically
+from pipeline.run import die_with_parent
+
+HOME = Path(pipeline.__file__).parents[1]
+WORKFLOW = HOME / "hpc" / "workflow"
+_POLL_S = 0.5
+
+
+def run_workflow(
+    design: Design,
+    folder: Path,
+    profile: str,
+    *,
+    cores: int | None = None,
+    settings: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Bring a cohort up to date by a workflow engine.
+
+    Args:
+        design: What to compute; must be the one in the folder, but for what is free in it.
+        folder: The cohort's; made if absent, resumed if not. On a cluster all nodes must see it.
+        profile: ``local``, ``slurm``, or the folder of a Snakemake profile.
+        cores: Of this machine; all if absent. Clusters do not ask.
+        settings: Default resources for the engine, ``name=value`` (``slurm_partition=cpu``).
+        progress: Told how many of how many are done, and the last one's outcome.
+
+    Returns:
+        The summary.
+
+    Raises:
+        InputError: No engine, no such profile; another design is in the folder; another ffr3d is at work in it.
+        ComputationError: The engine ended before every case had an outcome.
+    """
+    program, chosen = _engine(), _profile(profile)
+    with held(design, folder) as todo:
+        names = identifiers(design)
+        todo = list(written(design, todo, folder))
+        for name in todo:  # what ended without a result is tried again
+            for kind in (MESHES, OUTCOMES):
+                row = read(folder / kind / f"{name}.json")
+                if row is not None and (row.get("verdict") == "ERROR" or row.get("status", 0) != 0):
+                    (folder / kind / f"{name}.json").unlink()
+        write_atomically(folder / "plan.json", json.dumps(_plan(design, todo), indent=2))
+        done = len(names) - len(todo)
+        if todo:
+            command = _command(program, chosen, cores or len(os.sched_getaffinity(0)), settings)
+            left = set(todo)
+            for name in _watched(command, folder, left):
+                row = read(folder / OUTCOMES / f"{name}.json")
+                assert row is not None
+                note(folder, told(row))
+                done += 1
+                if progress is not None:
+                    progress(done, len(names), f"{name} {row['verdict']}")
+            if left:
+                raise ComputationError(
+                    f"{len(left)} cases have no outcome, {sorted(left)[0]} the first: the engine ended before "
+                    f"(see {folder / 'workflow.log'}); the same command goes on"
+                )
+        return summary(design, folder, 1)
+
+
+def _plan(design: Design, names: Sequence[str]) -> dict[str, Any]:
+    """What the workflow reads."""
+    return {
+        "cases": list(names),
+        "step": [sys.executable, "-m", "pipeline.cohort.step"],
+        "mesh_resources": {},
+        "design": design.name,
+    }
+
+
+def _engine() -> str:
+    for place in (HOME / ".venv-hpc" / "bin" / "snakemake", shutil.which("snakemake")):
+        if place is not None and Path(place).is_file():
+            return str(place)
+    raise InputError(
+        field="--profile",
+        wanted="Snakemake, which runs the workflow",
+        got="none in .venv-hpc or on the path",
+        remedy="make hpc, or leave --profile out to run on this machine without it",
+    )
+
+
+def _profile(name: str) -> Path:
+    for place in (WORKFLOW / "profiles" / name, Path(name)):
+        if (place / "config.yaml").is_file():
+            return place.resolve()
+    known = sorted(path.name for path in (WORKFLOW / "profiles").glob("*"))
+    raise InputError(
+        field="--profile",
+        wanted=f"one of {', '.join(known)}, or a folder with a Snakemake profile's config.yaml",
+        got=name,
+        remedy="copy hpc/workflow/profiles/slurm and name that folder",
+    )
+
+
+def _command(program: str, profile: Path, cores: int, settings: Sequence[str]) -> list[str]:
+    command = [program, "--snakefile", str(WORKFLOW / "Snakefile"), "--profile", str(profile)]
+    command += ["--cores", str(cores)]
+    return [*command, "--default-resources", *settings] if settings else command
+
+
+def _watched(command: Sequence[str], folder: Path, left: set[str]) -> Iterator[str]:
+    """Run the engine; give the name of each case as its outcome appears, and take it out of ``left``."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(HOME),
+        "PYTHONSAFEPATH": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    with (folder / "workflow.log").open("ab") as out:
+        engine = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent,
+        )
+        while True:
+            ended = (
+                engine.poll() is not None
+            )  # before the look: what was written until then is seen
+            for name in sorted(left):
+                if (folder / OUTCOMES / f"{name}.json").is_file():
+                    left.discard(name)
+                    yield name
+            if ended:
+                return
+            time.sleep(_POLL_S)
