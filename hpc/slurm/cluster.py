@@ -43,7 +43,7 @@ ReturnToService=2
 SlurmdTimeout=60
 SchedulerParameters=sched_interval=1
 MinJobAge=3600
-NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{last}] CPUs={cpus} RealMemory={memory} State=UNKNOWN
+NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{last}] CPUs={cpus} RealMemory=8000
 PartitionName=cpu Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -136,7 +136,6 @@ def cluster(folder: Path, cpus: int = 2) -> Iterator[Cluster]:
         folder=folder,
         host=socket.gethostname().split(".")[0],
         cpus=cpus,
-        memory=8000,
         port=port,
         first=port + 1,
         last=port + 2,
