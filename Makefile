@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test check verify bench stress stress-mesh stress-flow eval-segmentation setup clean help
+.PHONY: demo test check verify bench stress stress-mesh stress-flow eval-segmentation hpc test-slurm setup clean help
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
 
@@ -45,5 +45,12 @@ stress-flow: setup ## a hundred of those on coarse meshes through the flow solve
 eval-segmentation: setup ## the segmentation on test scans built another way, beside the classical way (an hour or two; resumable)
 	$(PY) hpc/segmentation/evaluate.py
 
+hpc: ## the workflow engine for cohorts on clusters (ffr3d cohort --profile), in .venv-hpc
+	@hpc/setup.sh
+
+test-slurm: hpc ## a cohort through a real Slurm of two nodes on this machine, as root: a job killed, a node drained, the controller restarted
+	@command -v slurmctld >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null
+	FFR3D_SLURM=1 $(PY) -m pytest -v tests/hpc
+
 clean: ## remove what can be made again (not runs/)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf .venv .venv-hpc .mypy_cache .ruff_cache .pytest_cache *.egg-info

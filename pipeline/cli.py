@@ -324,6 +324,7 @@ def _print_ffr(folder: Path) -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    logging.raiseExceptions = False  # a reader that went away (| head) is no news
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         app()

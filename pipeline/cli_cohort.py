@@ -39,7 +39,8 @@ def cohort(
     ] = None,
 ) -> None:
     """Many vessels from one design, each to its certificate; a killed cohort goes on, a bad vessel stops none."""
-    from pipeline.cohort import load, run
+    from pipeline.cohort.design import load
+    from pipeline.cohort.run import run
 
     chosen = load(design)
     if count is not None:

@@ -210,11 +210,21 @@ def mpiexec() -> str:
 
 
 def mpi_environment() -> dict[str, str]:
-    """Environment of the MPI job: one thread a rank; shared memory transport on one machine; large pages."""
+    """Environment of the MPI job: one thread a rank; shared memory transport on one machine; large pages.
+
+    Inside a job of a queue its ranks are started here, on the node the job was given, not by the queue again: a step
+    within a step is refused.
+    """
+    outer = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SLURM_", "PMI_", "PMIX_"))
+    }
     return {
         "UCX_TLS": "self,sm,tcp",
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # where the system leaves large pages to who asks for them
-        **os.environ,
+        "HYDRA_LAUNCHER": "fork",
+        **outer,
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }

@@ -19,6 +19,8 @@ from pathlib import Path
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "munged")
 NODES = ("n1", "n2")
+CONF = Path("/etc/slurm/slurm.conf")
+"""Where Slurm's programs look, in jobs too: for the time of the test it leads to the test's own."""
 _PORT = 16817
 _CONF = """\
 ClusterName=ffr3d
@@ -53,7 +55,9 @@ def missing() -> str:
     if os.geteuid() != 0:
         return "it needs root"
     lacking = [name for name in PROGRAMS if shutil.which(name, path=_path()) is None]
-    return f"not installed: {', '.join(lacking)}" if lacking else ""
+    if lacking:
+        return f"not installed: {', '.join(lacking)}"
+    return f"this machine has a Slurm of its own ({CONF})" if CONF.exists() else ""
 
 
 def _path() -> str:
@@ -73,13 +77,15 @@ class Cluster:
     @property
     def environment(self) -> dict[str, str]:
         """Of programs that use it."""
-        return {**os.environ, "PATH": _path(), "SLURM_CONF": str(self.folder / "slurm.conf")}
+        return {**os.environ, "PATH": _path()}
 
     def call(self, *command: str) -> str:
         """Output of one of Slurm's programs."""
         done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=True
+            command, env=self.environment, capture_output=True, text=True, check=False
         )
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
         return done.stdout
 
     def running(self) -> list[str]:
@@ -95,6 +101,15 @@ class Cluster:
         subprocess.run(
             ["slurmctld", "-f", str(self.folder / "slurm.conf")], env=self.environment, check=True
         )
+        _wait(lambda: bool(self.node(NODES[0])), "the controller does not answer")
+
+    def node(self, name: str) -> str:
+        """State of a node; empty where the controller does not answer."""
+        command = ["sinfo", "-h", "-N", "-n", name, "-o", "%T"]
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else ""
 
     def _kill(self, name: str) -> None:
         path = self.folder / name
@@ -112,6 +127,7 @@ class Cluster:
         subprocess.run(["scancel", "-u", "root"], env=self.environment, check=False)
         for name in ("slurmctld.pid", *(f"slurmd.{node}.pid" for node in NODES)):
             self._kill(name)
+        CONF.unlink(missing_ok=True)
 
 
 def _zombie(pid: int) -> bool:
@@ -141,6 +157,9 @@ def cluster(folder: Path, cpus: int = 2) -> Iterator[Cluster]:
         last=port + 2,
     )
     (folder / "slurm.conf").write_text(conf)
+    CONF.parent.mkdir(exist_ok=True)
+    CONF.unlink(missing_ok=True)  # a link that leads nowhere, of a test that was killed
+    CONF.symlink_to(folder / "slurm.conf")
     one = Cluster(folder)
     _munge(one.environment)
     try:

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from meshing.errors import InputError
-from pipeline.cohort import run as run_cohort
 from pipeline.cohort.design import Design, identifiers
 from pipeline.cohort.run import ledger
+from pipeline.cohort.run import run as run_cohort
 
 runner = sys.modules["pipeline.cohort.one"]
 
@@ -112,10 +112,11 @@ def test_killed_it_goes_on(tmp_path):
     stub = tmp_path / "stub.py"
     stub.write_text(textwrap.dedent(STUB).replace("WAIT", "0.4"))
     program = (
-        "import sys; from pathlib import Path; import pipeline.cohort; r = sys.modules['pipeline.cohort.run']\n"
+        "import sys; from pathlib import Path; import pipeline.cohort.run as r\n"
         "one = sys.modules['pipeline.cohort.one']\n"
         f"one.command = lambda case, folder, stop: [sys.executable, {str(stub)!r}, str(case), str(folder)]\n"
-        f"r.run(pipeline.cohort.load(Path({str(path)!r})), Path({str(folder)!r}), workers=1)"
+        "from pipeline.cohort.design import load\n"
+        f"r.run(load(Path({str(path)!r})), Path({str(folder)!r}), workers=1)"
     )
     process = subprocess.Popen([sys.executable, "-c", program])
     end = time.monotonic() + 60
