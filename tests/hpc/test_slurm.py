@@ -70,7 +70,7 @@ def test_nothing_is_lost_and_nothing_done_twice(disturbed):
     assert done == {f"six-{k:05d}": 1 for k in range(6)}
     told = json.loads((folder / "summary.json").read_text())
     assert told["usable"] == 1.0
-    ended = Counter()
+    ended = Counter[str]()
     for case in sorted(done):
         text = (folder / "cases" / case / "log.txt").read_text()
         ended.update(

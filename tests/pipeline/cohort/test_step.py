@@ -1,0 +1,73 @@
+"""Jobs of a workflow: what becomes of a case is in its file; jobs on one case wait for each other."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from meshing.errors import InputError
+from pipeline.case import Case
+from pipeline.case_file import dump
+from pipeline.cohort import step
+from pipeline.cohort.design import Design
+from pipeline.cohort.workflow import run_workflow
+
+workflow = sys.modules["pipeline.cohort.workflow"]
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    """A cohort's folder with one case that cannot be meshed: its lumen is not there."""
+    (tmp_path / "cases").mkdir()
+    told = {"name": "a", "input": {"kind": "surface", "path": "/nowhere/x.stl"}}
+    (tmp_path / "cases" / "a.yaml").write_text(dump(Case.model_validate(told)))
+    return tmp_path
+
+
+def test_what_ends_without_a_result_says_why(cohort):
+    job = [sys.executable, "-m", "pipeline.cohort.step"]
+    subprocess.run([*job, "mesh", "a"], cwd=cohort, check=True)
+    told = step.read(cohort / "meshes" / "a.json")
+    assert told is not None
+    assert told["status"] == 2
+    assert told["cells"] == 0
+    log = (cohort / "cases" / "a" / "log.txt").read_text()
+    assert "x.stl" in log
+    subprocess.run([*job, "solve", "a"], cwd=cohort, check=True)
+    row = step.read(cohort / "outcomes" / "a.json")
+    assert row is not None
+    assert row["verdict"] == "ERROR"
+    assert "x.stl" in row["reasons"][0]
+    assert (
+        cohort / "cases" / "a" / "log.txt"
+    ).read_text() == log  # what has no mesh is not tried again
+    assert step.told(row).case == "a"
+
+
+def test_jobs_on_one_case_wait(cohort, monkeypatch):
+    order = []
+
+    def slow(folder, name, stop):
+        order.append("begin")
+        time.sleep(0.3)
+        order.append("end")
+        return 1, 0.3
+
+    monkeypatch.setattr(step, "_here", slow)
+    (cohort / "cases" / "a").mkdir()
+    (cohort / "cases" / "a" / "log.txt").write_text("")
+    jobs = [threading.Thread(target=step.mesh, args=(cohort, "a")) for _ in range(2)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert order == ["begin", "end", "begin", "end"]
+
+
+def test_no_engine(tmp_path, monkeypatch):
+    monkeypatch.setattr(workflow, "HOME", tmp_path)
+    monkeypatch.setattr(workflow.shutil, "which", lambda name: None)
+    with pytest.raises(InputError, match="make hpc"):
+        run_workflow(Design.model_validate({"name": "d", "count": 1}), tmp_path / "c", "local")
