@@ -1,7 +1,7 @@
 """What the workflow engine costs: seconds a case over what the cases take, and its memory as their number grows.
 
-``python hpc/bench/workflow.py [--cases 1000]``: that many cases whose two jobs write their files and nothing else, by the
-local profile. ``--real N``: N tiny trees with the real solver, one at a time; wall time less the sum of their stages.
+``python hpc/bench/workflow.py [--cases 1000]``: that many cases whose two jobs write their files and nothing else, by
+the local profile. ``--real N``: N tiny trees with the real solver, one at a time; wall time less their stages' own.
 """
 
 from __future__ import annotations
