@@ -1,12 +1,19 @@
-"""Pictures of the vessels on which model and reference differ most."""
+"""Pictures of the vessels on which model and reference differ most.
+
+Drawn in a process of its own: OpenGL in software and torch's compiler bring two LLVM libraries, and in one process the
+second one to come ends it.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
+import logging
+import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import h5py
@@ -15,6 +22,7 @@ import numpy as np
 from pipeline.compare.pairs import Row
 from pipeline.report.colours import FFR_RANGE, UNDER, Scale
 
+log = logging.getLogger("ffr3d")
 _WIDTH = 900  # pixels of the page's copy
 _FFR = Scale("FFR", "FFR, reference", "", *FFR_RANGE, "viridis", UNDER)
 
@@ -40,7 +48,18 @@ def pictures(dataset: Path, ends: Sequence[Row]) -> list[Picture]:
         ends: Vessel ends; their case is shown with the first of its ends named.
     """
     first = {row.case: row for row in reversed(ends)}
-    return [_picture(dataset, row) for row in ends if first[row.case] is row]
+    chosen = [row for row in ends if first[row.case] is row]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.compare.pictures", str(dataset)],
+        input=json.dumps([asdict(row) for row in chosen]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:  # the numbers are there without
+        log.warning("compare  no pictures: %s", done.stderr.strip().splitlines()[-1:])
+        return []
+    return [Picture(**told) for told in json.loads(done.stdout)]
 
 
 def _picture(dataset: Path, row: Row) -> Picture:
@@ -79,3 +98,13 @@ def _picture(dataset: Path, row: Row) -> Picture:
             small.save(path, optimize=True)
         text = base64.b64encode(path.read_bytes()).decode()
     return Picture(f"{row.case}, {here}", text)
+
+
+def main(dataset: Path) -> None:
+    """Draw what standard input lists; pictures to standard output."""
+    rows = [Row(**told) for told in json.loads(sys.stdin.read())]
+    json.dump([asdict(_picture(dataset, row)) for row in rows], sys.stdout)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
