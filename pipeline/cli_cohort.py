@@ -69,6 +69,7 @@ def cohort(
             )
     _print_summary(told)
     console.print(f"Ledger: {folder / 'ledger.jsonl'}", soft_wrap=True)
+    console.print(f"Page: {folder / 'cohort.html'}", soft_wrap=True)
     if not told["usable"]:
         raise ComputationError("no case of the cohort has a label that can be used; see the ledger")
 

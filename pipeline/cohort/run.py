@@ -7,6 +7,7 @@
     COHORT/cases/ID.yaml    each case
     COHORT/cases/ID/        its run folder, with log.txt
     COHORT/summary.json     counts, times
+    COHORT/cohort.html      the same as a page, written anew while cases are computed
 
 A case whose ledger says done, with the same case and certificate, is not looked at again; one that was cut short goes
 on from its last stage.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,11 +32,14 @@ from pipeline import manifest
 from pipeline.case_file import dump as dump_case
 from pipeline.cohort.design import Design, PhantomCases, Phantoms, dump, identifiers, load
 from pipeline.cohort.one import CERTIFICATE, Outcome, compute, outcome
+from pipeline.cohort.page import write_page
 from pipeline.cohort.variants import VariantCases
 from pipeline.manifest import now, write_atomically
 from pipeline.run import locked
 
 log = logging.getLogger("ffr3d")
+LABELS = ("PASS", "WARN")
+PAGE_S = 20.0
 FREE = ("count", "splits")
 """What of a design may change in a cohort that is begun: no case depends on it."""
 Progress = Callable[[int, int, str], None]
@@ -58,23 +63,59 @@ def run(
         InputError: Another design is in the folder; another ffr3d is at work in it; the design makes no case.
     """
     with held(design, folder) as todo:
-        names = identifiers(design)
-        cores, done, lock = len(os.sched_getaffinity(0)), len(names) - len(todo), Lock()
+        at_a_time, lock = workers or len(os.sched_getaffinity(0)), Lock()
+        teller = Teller(design, folder, at_a_time, len(todo), progress)
 
         def one(name: str) -> None:
-            nonlocal done
             found = _one(name, folder)
             with lock:
-                done += 1
-                note(folder, found)
-                if progress is not None:
-                    progress(done, len(names), f"{found.case} {found.verdict}")
+                teller.tell(found)
 
-        with ThreadPoolExecutor(workers or cores) as pool:
+        with ThreadPoolExecutor(at_a_time) as pool:
             jobs = [pool.submit(one, name) for name in written(design, todo, folder)]
         for job in jobs:
             job.result()
-        return summary(design, folder, workers or cores)
+        return summary(design, folder, at_a_time)
+
+
+class Teller:
+    """Puts outcomes where they are looked for: ledger, progress, and every now and then the page.
+
+    Args:
+        design: The design.
+        folder: The cohort's.
+        workers: Cases at a time.
+        todo: Cases that are to be computed.
+        progress: Told how many of how many are done, and the last one's outcome.
+    """
+
+    def __init__(
+        self, design: Design, folder: Path, workers: int, todo: int, progress: Progress | None
+    ) -> None:
+        self._design, self._folder, self._workers, self._progress = (
+            design,
+            folder,
+            workers,
+            progress,
+        )
+        self._cases = len(identifiers(design))
+        self._done = self._cases - todo
+        self._page()
+
+    def tell(self, found: Outcome) -> None:
+        """A case has ended."""
+        note(self._folder, found)
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, self._cases, f"{found.case} {found.verdict}")
+        if time.monotonic() > self._next:
+            self._page()
+
+    def _page(self) -> None:
+        began = time.monotonic()
+        summary(self._design, self._folder, self._workers)
+        end = time.monotonic()
+        self._next = end + max(PAGE_S, 20 * (end - began))  # a page of thousands takes longer
 
 
 @contextmanager
@@ -191,7 +232,7 @@ def ledger(folder: Path) -> list[dict[str, Any]]:
 
 
 def summary(design: Design, folder: Path, workers: int = 1) -> dict[str, Any]:
-    """Counts of verdicts, reasons, and what a label costs; written to ``summary.json``.
+    """Counts of verdicts, reasons, and what a label costs; written to ``summary.json`` and ``cohort.html``.
 
     Args:
         design: The design.
@@ -207,9 +248,12 @@ def summary(design: Design, folder: Path, workers: int = 1) -> dict[str, Any]:
     usable = counts["PASS"] + counts["WARN"]
     hours = sum(row["seconds"] for row in last.values()) / 3600.0
     core_hours = sum(row["core_seconds"] for row in last.values()) / 3600.0
+    left = len(names) - len(last)
     told = {
         "name": design.name,
         "cases": len(names),
+        "left": left,
+        "hours_left": round(left * hours / len(last) / workers, 2) if last else None,
         "verdicts": counts,
         "usable": usable / len(names),
         "labels_per_hour": round(workers * usable / hours, 1) if hours else None,
@@ -222,4 +266,5 @@ def summary(design: Design, folder: Path, workers: int = 1) -> dict[str, Any]:
         },
     }
     write_atomically(folder / "summary.json", json.dumps(told, indent=2))
+    write_page(folder, told, [name for name in sorted(last) if last[name]["verdict"] in LABELS])
     return told

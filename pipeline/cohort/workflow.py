@@ -26,8 +26,8 @@ from typing import Any
 
 import pipeline
 from meshing.errors import ComputationError, InputError
-from pipeline.cohort.design import Design, identifiers
-from pipeline.cohort.run import Progress, held, note, summary, written
+from pipeline.cohort.design import Design
+from pipeline.cohort.run import Progress, Teller, held, summary, written
 from pipeline.cohort.step import MESHES, OUTCOMES, read, told
 from pipeline.manifest import write_atomically
 from pipeline.run import die_with_parent
@@ -65,7 +65,6 @@ def run_workflow(
     """
     program, chosen = _engine(), _profile(profile)
     with held(design, folder) as todo:
-        names = identifiers(design)
         todo = list(written(design, todo, folder))
         for name in todo:  # what ended without a result is tried again
             for kind in (MESHES, OUTCOMES):
@@ -73,17 +72,15 @@ def run_workflow(
                 if row is not None and (row.get("verdict") == "ERROR" or row.get("status", 0) != 0):
                     (folder / kind / f"{name}.json").unlink()
         write_atomically(folder / "plan.json", json.dumps(_plan(design, todo), indent=2))
-        done = len(names) - len(todo)
         if todo:
-            command = _command(program, chosen, cores or len(os.sched_getaffinity(0)), settings)
+            at_a_time = cores or len(os.sched_getaffinity(0))
+            teller = Teller(design, folder, 1, len(todo), progress)
+            command = _command(program, chosen, at_a_time, settings)
             left = set(todo)
             for name in _watched(command, folder, left):
                 row = read(folder / OUTCOMES / f"{name}.json")
                 assert row is not None
-                note(folder, told(row))
-                done += 1
-                if progress is not None:
-                    progress(done, len(names), f"{name} {row['verdict']}")
+                teller.tell(told(row))
             if left:
                 raise ComputationError(
                     f"{len(left)} cases have no outcome, {sorted(left)[0]} the first: the engine ended before "

@@ -96,6 +96,32 @@ def test_another_design_is_refused(stub, tmp_path):
         run_cohort(design(seed=2), tmp_path / "c")
 
 
+def test_the_page_tells_what_did_not_pass(stub, tmp_path):
+    folder = tmp_path / "c"
+    told = run_cohort(design(), folder)
+    assert told["left"] == 0
+    page = (folder / "cohort.html").read_text()
+    assert "4 of 4 cases are done" in page
+    assert "peak velocity: 20" in page  # why one failed
+    assert "the jet got away" in page  # and why one has no result
+    assert "refresh" not in page
+
+
+def test_the_page_while_cases_are_computed(stub, tmp_path, monkeypatch):
+    from pipeline.cohort import run as module
+
+    monkeypatch.setattr(module, "PAGE_S", 0.0)
+    seen = []
+    folder = tmp_path / "c"
+
+    def look(done, total, last):
+        seen.append((folder / "cohort.html").read_text())
+
+    module.run(design(), folder, workers=1, progress=look)
+    assert "0 of 4 cases are done; 4 to go" in seen[0]
+    assert all('http-equiv="refresh"' in page for page in seen)
+
+
 def test_a_ledger_cut_short_is_read(stub, tmp_path):
     folder = tmp_path / "c"
     run_cohort(design(), folder)
