@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import find_peaks
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
@@ -175,6 +174,8 @@ def find_throats(points: Floats, radius: Floats, upstream: Ints) -> tuple[Throat
 
     A minimum counts when the radius rises above it by a fifth of itself on both sides.
     """
+    from scipy.signal import find_peaks  # half a second, which not every run should wait
+
     found: list[Throat] = []
     for line in lines_to_ends(upstream):
         r = radius[line]
