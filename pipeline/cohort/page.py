@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -11,7 +10,7 @@ from typing import Any
 
 from pipeline.cohort.one import CERTIFICATE
 from pipeline.manifest import now, write_atomically
-from pipeline.report.charts import sheet
+from pipeline.report.charts import sheet, svg
 from pipeline.report.colours import INK, LESION, VESSELS
 
 NAME = "cohort.html"
@@ -63,7 +62,7 @@ def _lowest(values: list[tuple[str, float, float | None]]) -> str:
         axes.set_xlim(min(0.5, *lowest.values()) - 0.02, 1.02)
         axes.set_xlabel("Lowest FFR of a case")
         axes.set_ylabel("Cases")
-        return _svg(figure)
+        return svg(figure)
 
 
 def _errors(values: list[tuple[str, float, float | None]]) -> str:
@@ -76,11 +75,4 @@ def _errors(values: list[tuple[str, float, float | None]]) -> str:
             axes.axhline(limit, color=LESION, lw=1.0, ls="--")
         axes.set_xlabel("FFR")
         axes.set_ylabel("Discretisation error of FFR")
-        return _svg(figure)
-
-
-def _svg(figure: Any) -> str:  # noqa: ANN401
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+        return svg(figure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.report.charts import sheet
+from pipeline.report.charts import sheet, svg
 from pipeline.report.colours import INK, LESION, STEM, VESSELS
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def scatter(rows: Sequence[Row]) -> str:
         axes.set_xlabel("FFR, reference (bars: its discretisation error)")
         axes.set_ylabel("FFR, model")
         axes.legend(loc="upper left")
-        return _svg(figure)
+        return svg(figure)
 
 
 def bland_altman(rows: Sequence[Row], told: Mapping[str, Any]) -> str:
@@ -114,7 +113,7 @@ def bland_altman(rows: Sequence[Row], told: Mapping[str, Any]) -> str:
         axes.axhline(0.0, color=STEM, lw=1.0)
         axes.set_xlabel("Mean of both FFR, vessel ends")
         axes.set_ylabel("FFR, model less reference")
-        return _svg(figure)
+        return svg(figure)
 
 
 def worst(curves: Sequence[Curve]) -> str:
@@ -131,11 +130,4 @@ def worst(curves: Sequence[Curve]) -> str:
         for place in axes[len(curves) :]:
             place.set_visible(False)
         axes[0].legend(loc="lower left")
-        return _svg(figure)
-
-
-def _svg(figure: Figure) -> str:
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+        return svg(figure)
