@@ -13,8 +13,6 @@ from pipeline.report.charts import sheet, svg
 from pipeline.report.colours import INK, LESION, STEM, VESSELS
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from pipeline.compare.pairs import Curve, Row
     from pipeline.compare.pictures import Picture
 
