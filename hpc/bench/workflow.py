@@ -19,7 +19,7 @@ from pipeline.cohort.workflow import WORKFLOW, _command, _engine, run_workflow
 
 STUB = """
 import json, pathlib, sys
-kind, name = sys.argv[1:]
+kind, name = sys.argv[1:3]
 told = {"case": name, "cells": 1000, "nodes": 300, "ranks": 1, "status": 0, "seconds": 0.0}
 path = pathlib.Path({"mesh": "meshes", "solve": "outcomes"}[kind], f"{name}.json")
 path.parent.mkdir(exist_ok=True)

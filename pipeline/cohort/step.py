@@ -1,4 +1,4 @@
-"""One case of a cohort as a job: ``python -m pipeline.cohort.step mesh|solve CASE`` in the cohort's folder.
+"""One case of a cohort as a job: ``python -m pipeline.cohort.step mesh|solve CASE [RANKS]`` in its cohort's folder.
 
 What becomes of a case is in a file of its own, written whole: ``meshes/ID.json`` (size of the mesh, or that there is
 none) and ``outcomes/ID.json``. A job that finds another one at work on its case waits for it; what that one did is not
@@ -46,12 +46,13 @@ def mesh(folder: Path, name: str) -> dict[str, Any]:
     return row
 
 
-def solve(folder: Path, name: str) -> Outcome:
+def solve(folder: Path, name: str, ranks: int = 1) -> Outcome:
     """Bring a case to its certificate, unless that was done; return and write its outcome.
 
     Args:
         folder: The cohort's.
         name: Of the case.
+        ranks: What the job was given, for a case that leaves its number of ranks open.
     """
     path = folder / OUTCOMES / f"{name}.json"
     with _held(folder, name):
@@ -61,7 +62,8 @@ def solve(folder: Path, name: str) -> Outcome:
             return told(before)
         meshed = read(folder / MESHES / f"{name}.json")
         if meshed is None or meshed["status"] == 0:
-            status, seconds = _here(folder, name, "certify")
+            given = _ranks(folder / "cases" / f"{name}.yaml")
+            status, seconds = _here(folder, name, "certify", None if given else ranks)
         else:  # there is no mesh: what it ended with is in its log
             status, seconds = meshed["status"], meshed["seconds"]
         found = outcome(folder, name, status, seconds)
@@ -69,7 +71,7 @@ def solve(folder: Path, name: str) -> Outcome:
     return found
 
 
-def _here(folder: Path, name: str, stop: str) -> tuple[int, float]:
+def _here(folder: Path, name: str, stop: str, ranks: int | None = None) -> tuple[int, float]:
     """As `pipeline.cohort.one.compute`, in this process: a job is one already, and starting another takes a second."""
     from pipeline.cli import main as ffr3d
 
@@ -77,6 +79,7 @@ def _here(folder: Path, name: str, stop: str) -> tuple[int, float]:
     began, status = time.monotonic(), 0
     with _printed(target / "log.txt"):
         sys.argv = ["ffr3d", "run", str(case), "-o", str(target), "--to", stop]
+        sys.argv += [] if ranks is None else ["--set", f"solver.ranks={ranks}"]
         try:
             ffr3d()
         except SystemExit as end:
@@ -152,10 +155,13 @@ def _watch(parent: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """The job: ``mesh CASE`` or ``solve CASE``."""
+    """The job: ``mesh CASE`` or ``solve CASE RANKS``."""
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
-    kind, name = arguments
-    {"mesh": mesh, "solve": solve}[kind](Path.cwd(), name)
+    kind, name, *given = arguments
+    if kind == "mesh":
+        mesh(Path.cwd(), name)
+    else:
+        solve(Path.cwd(), name, *map(int, given))
     return 0
 
 

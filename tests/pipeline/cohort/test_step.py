@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+import yaml
 
 from meshing.errors import InputError
 from pipeline.case import Case
@@ -49,7 +50,7 @@ def test_what_ends_without_a_result_says_why(cohort):
 def test_jobs_on_one_case_wait(cohort, monkeypatch):
     order = []
 
-    def slow(folder, name, stop):
+    def slow(folder, name, stop, ranks=None):
         order.append("begin")
         time.sleep(0.3)
         order.append("end")
@@ -64,6 +65,18 @@ def test_jobs_on_one_case_wait(cohort, monkeypatch):
     for job in jobs:
         job.join()
     assert order == ["begin", "end", "begin", "end"]
+
+
+@pytest.mark.parametrize(("ranks", "wanted"), [(None, "solver.ranks=3"), (2, None)])
+def test_a_job_brings_its_ranks_to_a_case_that_leaves_them_open(cohort, monkeypatch, ranks, wanted):
+    path = cohort / "cases" / "a.yaml"
+    told = yaml.safe_load(path.read_text())
+    told["solver"]["ranks"] = ranks
+    path.write_text(yaml.safe_dump(told))
+    seen = []
+    monkeypatch.setattr("pipeline.cli.main", lambda: seen.append(list(sys.argv)))
+    step.solve(cohort, "a", 3)
+    assert (wanted in seen[0]) if wanted else ("--set" not in seen[0])
 
 
 def test_no_engine(tmp_path, monkeypatch):
