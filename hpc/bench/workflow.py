@@ -56,9 +56,7 @@ def stubs(folder: Path, count: int) -> None:
         (folder / "cases" / f"{name}.yaml").write_text("name: c\n")
     (folder / "stub.py").write_text(STUB)
     step = [sys.executable, "-S", "-E", str(folder / "stub.py")]
-    (folder / "plan.json").write_text(
-        json.dumps({"cases": names, "step": step, "mesh_resources": {}, "design": "c"})
-    )
+    (folder / "plan.json").write_text(json.dumps({"cases": names, "step": step}))
     began, memory = time.monotonic(), list[float]()
     with (folder / "workflow.log").open("w") as out:
         engine = subprocess.Popen(

@@ -92,12 +92,8 @@ class Teller:
     def __init__(
         self, design: Design, folder: Path, workers: int, todo: int, progress: Progress | None
     ) -> None:
-        self._design, self._folder, self._workers, self._progress = (
-            design,
-            folder,
-            workers,
-            progress,
-        )
+        self._design, self._folder = design, folder
+        self._workers, self._progress = workers, progress
         self._cases = len(identifiers(design))
         self._done = self._cases - todo
         self._page()

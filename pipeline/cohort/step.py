@@ -39,6 +39,7 @@ def mesh(folder: Path, name: str) -> dict[str, Any]:
             "case": name,
             "status": status,
             "seconds": seconds,
+            "hash": manifest.sha256(folder / "cases" / f"{name}.yaml"),
             "ranks": _ranks(folder / "cases" / f"{name}.yaml"),
             **(_size(folder / "cases" / name) if status == 0 else {"cells": 0}),
         }

@@ -26,7 +26,9 @@ from typing import Any
 
 import pipeline
 from meshing.errors import ComputationError, InputError
+from pipeline import manifest
 from pipeline.cohort.design import Design
+from pipeline.cohort.one import CERTIFICATE
 from pipeline.cohort.run import Progress, Teller, held, summary, written
 from pipeline.cohort.step import MESHES, OUTCOMES, read, told
 from pipeline.manifest import write_atomically
@@ -66,20 +68,15 @@ def run_workflow(
     program, chosen = _engine(), _profile(profile)
     with held(design, folder) as todo:
         todo = list(written(design, todo, folder))
-        for name in todo:  # what ended without a result is tried again
-            for kind in (MESHES, OUTCOMES):
-                row = read(folder / kind / f"{name}.json")
-                if row is not None and (row.get("verdict") == "ERROR" or row.get("status", 0) != 0):
-                    (folder / kind / f"{name}.json").unlink()
-        write_atomically(folder / "plan.json", json.dumps(_plan(design, todo), indent=2))
+        for name in todo:
+            _forget(folder, name)
+        write_atomically(folder / "plan.json", json.dumps(_plan(todo), indent=2))
         if todo:
             at_a_time = cores or len(os.sched_getaffinity(0))
             teller = Teller(design, folder, 1, len(todo), progress)
             command = _command(program, chosen, at_a_time, settings)
             left = set(todo)
-            for name in _watched(command, folder, left):
-                row = read(folder / OUTCOMES / f"{name}.json")
-                assert row is not None
+            for row in _watched(command, folder, left):
                 teller.tell(told(row))
             if left:
                 raise ComputationError(
@@ -89,14 +86,27 @@ def run_workflow(
         return summary(design, folder, 1)
 
 
-def _plan(design: Design, names: Sequence[str]) -> dict[str, Any]:
+def _forget(folder: Path, name: str) -> None:
+    """Remove what the engine would take for done of a case that is to be computed.
+
+    That is what ended without a result, is of another case than the one there now, or has lost its certificate. What
+    ended well stays: a driver was killed before it noted that.
+    """
+    digest = manifest.sha256(folder / "cases" / f"{name}.yaml")
+    certified = (folder / "cases" / name / CERTIFICATE).is_file()
+    for kind in (MESHES, OUTCOMES):
+        path = folder / kind / f"{name}.json"
+        row = read(path)
+        sound = row is not None and row["hash"] == digest
+        if row is None or not sound or row.get("status", 0) != 0 or row.get("verdict") == "ERROR":
+            path.unlink(missing_ok=True)
+        elif kind == OUTCOMES and not certified:
+            path.unlink()
+
+
+def _plan(names: Sequence[str]) -> dict[str, Any]:
     """What the workflow reads."""
-    return {
-        "cases": list(names),
-        "step": [sys.executable, "-m", "pipeline.cohort.step"],
-        "mesh_resources": {},
-        "design": design.name,
-    }
+    return {"cases": list(names), "step": [sys.executable, "-m", "pipeline.cohort.step"]}
 
 
 def _engine() -> str:
@@ -130,8 +140,8 @@ def _command(program: str, profile: Path, cores: int, settings: Sequence[str]) -
     return [*command, "--default-resources", *settings] if settings else command
 
 
-def _watched(command: Sequence[str], folder: Path, left: set[str]) -> Iterator[str]:
-    """Run the engine; give the name of each case as its outcome appears, and take it out of ``left``."""
+def _watched(command: Sequence[str], folder: Path, left: set[str]) -> Iterator[dict[str, Any]]:
+    """Run the engine; give the outcome of each case as it appears, and take the case out of ``left``."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(HOME),
@@ -149,13 +159,13 @@ def _watched(command: Sequence[str], folder: Path, left: set[str]) -> Iterator[s
             preexec_fn=die_with_parent,
         )
         while True:
-            ended = (
-                engine.poll() is not None
-            )  # before the look: what was written until then is seen
+            # asked before the look: what was written until then is seen
+            ended = engine.poll() is not None
             for name in sorted(left):
-                if (folder / OUTCOMES / f"{name}.json").is_file():
+                row = read(folder / OUTCOMES / f"{name}.json")
+                if row is not None:
                     left.discard(name)
-                    yield name
+                    yield row
             if ended:
                 return
             time.sleep(_POLL_S)

@@ -1,5 +1,6 @@
 """Jobs of a workflow: what becomes of a case is in its file; jobs on one case wait for each other."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -13,7 +14,9 @@ from pipeline.case import Case
 from pipeline.case_file import dump
 from pipeline.cohort import step
 from pipeline.cohort.design import Design
+from pipeline.cohort.one import CERTIFICATE
 from pipeline.cohort.workflow import run_workflow
+from pipeline.manifest import sha256
 
 workflow = sys.modules["pipeline.cohort.workflow"]
 
@@ -77,6 +80,26 @@ def test_a_job_brings_its_ranks_to_a_case_that_leaves_them_open(cohort, monkeypa
     monkeypatch.setattr("pipeline.cli.main", lambda: seen.append(list(sys.argv)))
     step.solve(cohort, "a", 3)
     assert (wanted in seen[0]) if wanted else ("--set" not in seen[0])
+
+
+def test_only_what_ended_well_for_this_very_case_stays(cohort):
+    """An outcome of an edited case, without a certificate or without a result is no outcome."""
+    path, certificate = cohort / "outcomes" / "a.json", cohort / "cases" / "a" / CERTIFICATE
+    path.parent.mkdir()
+    certificate.parent.mkdir(parents=True)
+    digest = sha256(cohort / "cases" / "a.yaml")
+    for verdict, given, certified, stays in (
+        ("PASS", digest, True, True),
+        ("PASS", "of another", True, False),
+        ("PASS", digest, False, False),
+        ("ERROR", digest, True, False),
+    ):
+        path.write_text(json.dumps({"verdict": verdict, "hash": given}))
+        certificate.unlink(missing_ok=True)
+        if certified:
+            certificate.write_text("{}")
+        workflow._forget(cohort, "a")
+        assert path.is_file() == stays
 
 
 def test_no_engine(tmp_path, monkeypatch):
