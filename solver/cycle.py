@@ -10,8 +10,6 @@ Reference:
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -82,20 +80,18 @@ class Cycle:
         """The mean over the period of one of the sums."""
         return np.asarray(self.sums[name] / self.counts[name])
 
-    def fields(self) -> dict[str, Array] | None:
-        """Nodal fields in the numbering of ``mesh.h5`` on rank 0, None elsewhere (collective).
+    def fields(self) -> dict[str, Array]:
+        """This rank's slabs of nodal fields in the numbering of ``mesh.h5`` (`solver.io.nodal.gather`; collective).
 
         ``wall_shear_stress`` (mean), ``tawss``, ``osi``, ``rrt`` and ``pressure_NAME`` of each window.
         """
         system = self.system
         wall = np.column_stack([self.mean("shear"), self.mean("shear_size")])
         held = nodal.gather(system.mesh, system.space.V, wall)
-        told: dict[str, Any] = {}
+        told: dict[str, Array] = {}
         for name in self.pulse.windows:
             column = self.mean(f"window {name}")[:, None]
             told[f"pressure_{name}"] = nodal.gather(system.mesh, system.space.P, column)
-        if held is None:
-            return None
         mean, size = held[:, :3], held[:, 3]
         steady, wet = np.minimum(np.linalg.norm(mean, axis=1), size), size > 0
         return {

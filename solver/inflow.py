@@ -15,7 +15,7 @@ from meshing.errors import InputError
 from solver.boundary import compiled, facets, measure
 from solver.engine import dolfinx, ufl
 from solver.inlets import FlowInlet, ProfileInlet
-from solver.io import nodal
+from solver.io import nodal, rows
 from solver.io import profile as profile_file
 from solver.io.mesh import FlowMesh
 from solver.parallel import on_root
@@ -71,9 +71,10 @@ def _unknowns(space: Space, velocity: Array) -> Array:
 
 def _given(file: Path, mesh: FlowMesh, scales: Scales, space: Space) -> Array:
     """Velocity of a profile file on the inlet, zero on the wall and off the inlet."""
-    held: list[Array] = []
-    on_root(mesh.mesh.comm, lambda: held.append(profile_file.load(file).at_nodes(mesh.nodes)))
-    values = held[0] / scales.velocity if held else None
+    comm = mesh.mesh.comm
+    profile = on_root(comm, lambda: profile_file.load(file))
+    first, end = rows.bounds(mesh.nodes, comm.size)[[comm.rank, comm.rank + 1]]
+    values = profile.at_nodes(first, end) / scales.velocity
     velocity = np.stack(nodal.spread(mesh, values, [space.V] * 3), axis=1)
     inside = np.setdiff1d(
         space.nodes_on(mesh.facets(mesh.inlet)), space.nodes_on(facets(mesh, "wall"))

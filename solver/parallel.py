@@ -36,6 +36,25 @@ def on_root[T](comm: MPI.Comm, work: Callable[[], T]) -> T:
     return outcome
 
 
+def on_all[T](comm: MPI.Comm, work: Callable[[], T]) -> T:
+    """Run ``work`` on every rank; where it fails on one it fails on all.
+
+    Raises:
+        InputError: On every rank, the lowest one's that raised it.
+        ComputationError: Likewise.
+    """
+    fault: InputError | ComputationError | None = None
+    result: T | None = None
+    try:
+        result = work()
+    except (InputError, ComputationError) as error:
+        fault = error
+    for one in comm.allgather(fault):
+        if one is not None:
+            raise one
+    return result  # type: ignore[return-value]
+
+
 def abort_on_error(comm: MPI.Comm) -> None:
     """Make an uncaught exception on any rank end all ranks (a plain raise would hang the others)."""
     plain = sys.excepthook
@@ -49,6 +68,7 @@ def abort_on_error(comm: MPI.Comm) -> None:
     sys.excepthook = hook
 
 
-def peak_memory(comm: MPI.Comm) -> float:
-    """Sum over the ranks of their peak resident memory [GiB]."""
-    return float(comm.allreduce(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)) / 2**20
+def peak_memory(comm: MPI.Comm) -> list[float]:
+    """Peak resident memory of each rank [GiB], the same on all."""
+    mine = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return [round(one, 3) for one in comm.allgather(mine)]

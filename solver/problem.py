@@ -282,6 +282,9 @@ class FlowResult(_Frozen):
     peak_memory_GiB: float = Field(
         default=0.0, description="sum of the ranks' peak resident memory"
     )
+    rank_memory_GiB: tuple[float, ...] = Field(
+        default=(), description="peak resident memory of each rank"
+    )
     history: list[dict[str, Any]] = Field(default_factory=list)
     fluctuations: dict[str, dict[str, float]] = Field(
         default_factory=dict,

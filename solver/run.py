@@ -15,17 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from meshing.errors import BranchEndError, ComputationError, InputError
-from meshing.vessel import MeshArrays, VesselMesh
+from meshing.vessel import VesselMesh
 from solver.engine import MPI
 from solver.inlets import ProfileInlet
 from solver.io import fields as field_file
 from solver.io import guess as guess_file
 from solver.io import mesh as mesh_file
 from solver.io import profile as profile_file
-from solver.io import pulse_state
+from solver.io import pulse_state, rows
 from solver.io import state as state_file
 from solver.levels import Found, Search
-from solver.parallel import on_root, peak_memory
+from solver.parallel import on_all, on_root, peak_memory
 from solver.problem import BranchEnd, FlowProblem, FlowResult, PulseResult
 from solver.progress import Progress
 from solver.pulsatile import Pulsatile
@@ -72,7 +72,8 @@ class Run:
         if self.output is not None:
             path = self.output / "pulse.h5"
             state_file.save(driver.system, self.output / "state.h5", self.mark)
-            state = on_root(self.comm, lambda: pulse_state.read(path, self.mark))
+            names = on_root(self.comm, lambda: pulse_state.names_of(path, self.mark))
+            state = pulse_state.read(self.comm, path, names) if names else None
         if state is not None:
             self.notes.append("the march in time went on from a saved state")
         with self.timed("pulse"):
@@ -156,21 +157,18 @@ def _prepare(problem: FlowProblem, output: Path) -> str:
 
 
 def _read(run: Run) -> tuple[mesh_file.FlowMesh, Scales]:
-    """Read and check on rank 0, choose scales, distribute."""
-    held: list[tuple[VesselMesh, MeshArrays]] = []
-
-    def read() -> Scales:
-        vessel, arrays = mesh_file.read(run.problem.mesh)
-        _check_patches(run.problem, vessel)
-        held.append((vessel, arrays))
-        extent, inflow = float(np.linalg.norm(np.ptp(arrays.points, axis=0))), 0.0
-        if isinstance(run.problem.inlet, ProfileInlet):
-            profile = profile_file.read(run.problem.inlet.file, vessel, arrays)
-            inflow = profile_file.inflow(profile, vessel, arrays)
-        return choose(run.problem, vessel.inlets[0].area, extent, inflow)
-
-    scales = on_root(run.comm, read)
-    return mesh_file.distribute(run.comm, held[0] if held else None, scales.length), scales
+    """Read and check, choose scales, distribute."""
+    problem, comm = run.problem, run.comm
+    slab = mesh_file.read(comm, problem.mesh)
+    on_root(comm, lambda: _check_patches(problem, slab.vessel))
+    extent, inflow, inlet = slab.extent(comm), 0.0, slab.vessel.inlets[0]
+    if isinstance(problem.inlet, ProfileInlet):
+        file = problem.inlet.file
+        facets, corners = slab.triangles(comm, inlet.tag)
+        profile = on_root(comm, lambda: profile_file.read(file, facets))
+        inflow = profile_file.inflow(profile, facets, corners)
+    scales = on_root(comm, lambda: choose(problem, inlet.area, extent, inflow))
+    return mesh_file.distribute(comm, slab, scales.length), scales
 
 
 def _check_patches(problem: FlowProblem, vessel: VesselMesh) -> None:
@@ -217,21 +215,22 @@ def _tell(run: Run, mesh: mesh_file.FlowMesh, scales: Scales) -> None:
 
 
 def _saved_state(run: Run) -> dict[str, Any] | None:
-    """The restart state to start from, on every rank."""
+    """This rank's part of the restart state to start from."""
 
-    def find() -> dict[str, Any] | None:
+    def find() -> Path | None:
         if run.restart is not None:
-            return state_file.read(run.restart)
+            state_file.mark_of(run.restart)
+            return run.restart
         candidate = None if run.output is None else run.output / "state.h5"
         if candidate is None or not candidate.exists():
             return None
-        state = state_file.read(candidate)
-        return state if state["fingerprint"] == run.mark else None
+        return candidate if state_file.mark_of(candidate) == run.mark else None
 
-    state = on_root(run.comm, find)
-    if state is not None:
-        run.notes.append("started from a saved state")
-    return state
+    path = on_root(run.comm, find)
+    if path is None:
+        return None
+    run.notes.append("started from a saved state")
+    return state_file.read(run.comm, path)
 
 
 def _given_fields(run: Run, mesh: mesh_file.FlowMesh) -> Callable[[FlowSystem], float] | None:
@@ -243,10 +242,10 @@ def _given_fields(run: Run, mesh: mesh_file.FlowMesh) -> Callable[[FlowSystem], 
     path = run.problem.guess
     if path is None:
         return None
-    held: list[guess_file.Guess] = []
-    on_root(run.comm, lambda: held.append(guess_file.read(path, mesh.nodes)))
+    first, end = rows.bounds(mesh.nodes, run.comm.size)[[run.comm.rank, run.comm.rank + 1]]
+    guess = on_all(run.comm, lambda: guess_file.read(path, mesh.nodes, int(first), int(end)))
     run.notes.append("the search began with given fields")
-    return lambda system: field_file.put(system, held[0] if held else None)
+    return lambda system: field_file.put(system, guess)
 
 
 def _stop(run: Run, found: Found) -> None:
@@ -267,9 +266,7 @@ def _stop(run: Run, found: Found) -> None:
     if run.output is not None and outcome.earlier is not None:
         state, factor = outcome.earlier
         system.restore(state)
-        earlier = field_file.take(system, factor)
-        if earlier is not None:
-            earlier.save(run.output / "earlier.h5")
+        field_file.save_guess(system, factor, run.output / "earlier.h5")
     memory = peak_memory(run.comm)
     if run.output is not None and run.comm.rank == 0:
         BranchEnd(
@@ -278,7 +275,7 @@ def _stop(run: Run, found: Found) -> None:
             cells=system.mesh.cells,
             steps=len(run.progress.rows),
             seconds=round(run.seconds["solve"], 3),
-            peak_memory_GiB=memory,
+            peak_memory_GiB=sum(memory),
         ).save(run.output / "branch_end.json")
     raise BranchEndError(outcome.reason)
 
@@ -320,6 +317,7 @@ def _result(run: Run, found: Found) -> FlowResult:
     system, outcome = found.system, found.outcome
     opened = patches(system)
     flows = [patch.Q for patch in opened.values()]
+    memory = peak_memory(run.comm)
     return FlowResult(
         status=status(found) if run.pulse is None else "periodic",
         thickening=outcome.thickening,
@@ -340,7 +338,8 @@ def _result(run: Run, found: Found) -> FlowResult:
         probes=probe_values(system),
         scales=system.scales.as_dict(),
         seconds={name: round(value, 3) for name, value in run.seconds.items()},
-        peak_memory_GiB=peak_memory(run.comm),
+        peak_memory_GiB=sum(memory),
+        rank_memory_GiB=tuple(memory),
         history=run.progress.rows,
         fluctuations=fluctuations(found),
         pulse=run.pulse,

@@ -56,7 +56,7 @@ def march(path: Path, method: str, steps: int, most: float) -> dict[str, Any] | 
     comm = MPI.COMM_WORLD
     mesh, scales = _read(Run(problem, comm, None))
     kept = path.parent / "state.h5"
-    saved = state_file.read(kept) if kept.exists() else None
+    saved = state_file.read(comm, kept) if kept.exists() else None
     search = Search(problem, mesh, scales, Progress(), saved)
     system = search.run().system
     state_file.save(system, kept, "the mean flow")

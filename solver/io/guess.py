@@ -25,7 +25,7 @@ class Guess:
     """Fields to begin with.
 
     Attributes:
-        velocity: At the nodes of the mesh file [m/s], ``(n, 3)``.
+        velocity: At the nodes of the mesh file, or at a rank's slab of them [m/s], ``(n, 3)``.
         pressure: [Pa], ``(n,)``.
         Q_in: Flow into the domain [m^3/s].
         thickening: Factor on the viscosity, one or more.
@@ -42,23 +42,27 @@ class Guess:
         write_atomically(path, data, {"Q_in": self.Q_in, "thickening": self.thickening})
 
 
-def read(path: Path, nodes: int) -> Guess:
-    """Read ``guess.h5`` for a mesh of so many nodes (one process).
+def read(path: Path, nodes: int, first: int = 0, end: int | None = None) -> Guess:
+    """Read ``guess.h5`` for a mesh of so many nodes, all of them or those from ``first`` to ``end`` (one process).
 
     Raises:
         InputError: It is missing, is no such file, or belongs to another mesh.
     """
     try:
-        with h5py.File(path, "r") as f:
-            velocity, pressure = np.array(f["velocity"]), np.array(f["pressure"])
+        with h5py.File(path, "r", locking="best-effort") as f:
+            shapes = f["velocity"].shape, f["pressure"].shape
+            velocity, pressure = (
+                np.array(f["velocity"][first:end]),
+                np.array(f["pressure"][first:end]),
+            )
             made = Guess(velocity, pressure, float(f.attrs["Q_in"]), float(f.attrs["thickening"]))
     except (OSError, KeyError) as error:
         fault = str(error)
     else:
         finite = np.isfinite(velocity).all() and np.isfinite(pressure).all()
-        if velocity.shape == (nodes, 3) and pressure.shape == (nodes,) and finite:
+        if shapes == ((nodes, 3), (nodes,)) and finite:
             return made
-        fault = f"velocity {velocity.shape}, pressure {pressure.shape}" if finite else "NaN or inf"
+        fault = f"velocity {shapes[0]}, pressure {shapes[1]}" if finite else "NaN or inf"
     raise InputError(
         file=path,
         field="guess",

@@ -9,22 +9,26 @@ import numpy as np
 import numpy.typing as npt
 
 from solver.engine import dolfinx
+from solver.io import rows
 from solver.io.mesh import FlowMesh
 
 Array = npt.NDArray[np.float64]
 
 
-def gather(mesh: FlowMesh, space: Any, values: Array) -> Array | None:  # noqa: ANN401
-    """Values at the nodes of the mesh file, on rank 0 (None elsewhere; collective).
+def gather(mesh: FlowMesh, space: Any, values: Array) -> Array:  # noqa: ANN401
+    """This rank's slab (`solver.io.rows`) of values at the nodes of the mesh file (collective).
 
     Args:
         mesh: The mesh.
         space: Scalar Lagrange space of the values.
         values: Local coefficients of each column, ``(n_local, m)``.
+
+    Returns:
+        ``(n, m)``; zero at nodes that no cell uses.
     """
     target = dolfinx.fem.functionspace(mesh.mesh, ("Lagrange", mesh.order))
     source, image = dolfinx.fem.Function(space), dolfinx.fem.Function(target)
-    geometry = mesh.mesh.geometry
+    geometry, comm = mesh.mesh.geometry, mesh.mesh.comm
     node, held = _node_dofs(mesh.mesh, target)
     owned = held[held < geometry.index_map().size_local]
     columns = np.empty((owned.size, values.shape[1]))
@@ -33,27 +37,33 @@ def gather(mesh: FlowMesh, space: Any, values: Array) -> Array | None:  # noqa: 
         image.interpolate(source)
         image.x.scatter_forward()
         columns[:, k] = image.x.array[node[owned]]
-    index = np.asarray(geometry.input_global_indices)[owned]
-    return _collect(mesh, index, columns)
+    index = np.asarray(geometry.input_global_indices, dtype=np.int64)[owned]
+    where, what = rows.send(comm, rows.holder(index, mesh.nodes, comm.size), index, columns)
+    first, end = rows.bounds(mesh.nodes, comm.size)[[comm.rank, comm.rank + 1]]
+    slab = np.zeros((end - first, values.shape[1]))
+    slab[where - first] = what
+    return slab
 
 
-def spread(mesh: FlowMesh, values: Array | None, spaces: Iterable[Any]) -> list[Array]:
-    """Local coefficients, in each of the spaces, of one column of values that rank 0 holds (collective).
+def spread(mesh: FlowMesh, values: Array, spaces: Iterable[Any]) -> list[Array]:
+    """Local coefficients, in each of the spaces, of one column of values at the nodes of the mesh file (collective).
 
     Args:
         mesh: The mesh.
-        values: At the nodes of the mesh file, ``(n, m)``; None on other ranks.
+        values: This rank's slab, ``(n, m)``.
         spaces: A scalar Lagrange space for each of the ``m`` columns.
     """
-    held = None if values is None or mesh.kept is None else values[mesh.kept]
-    held = mesh.mesh.comm.bcast(held, root=0)
+    comm = mesh.mesh.comm
     nodal = dolfinx.fem.functionspace(mesh.mesh, ("Lagrange", mesh.order))
     node, local = _node_dofs(mesh.mesh, nodal)
-    index = np.asarray(mesh.mesh.geometry.input_global_indices)[local]
+    index = np.asarray(mesh.mesh.geometry.input_global_indices, dtype=np.int64)[local]
+    first = rows.bounds(mesh.nodes, comm.size)[comm.rank]
+    whom = rows.holder(index, mesh.nodes, comm.size)
+    held = rows.ask(comm, whom, index, lambda asked: values[asked - first])
     source, columns = dolfinx.fem.Function(nodal), []
     for column, space in zip(held.T, spaces, strict=True):
         target = dolfinx.fem.Function(space)
-        source.x.array[node[local]] = column[index]
+        source.x.array[node[local]] = column
         target.interpolate(source)
         target.x.scatter_forward()
         columns.append(np.array(target.x.array))
@@ -66,13 +76,3 @@ def _node_dofs(mesh: Any, space: Any) -> tuple[npt.NDArray[np.int32], npt.NDArra
     node = np.zeros(mesh.geometry.x.shape[0], dtype=np.int32)
     node[nodes] = space.dofmap.list.ravel()
     return node, np.unique(nodes)
-
-
-def _collect(mesh: FlowMesh, index: npt.NDArray[np.int64], columns: Array) -> Array | None:
-    pieces = mesh.mesh.comm.gather((index, columns), root=0)
-    if pieces is None or mesh.kept is None:
-        return None
-    whole = np.zeros((mesh.nodes, columns.shape[1]))
-    for where, what in pieces:
-        whole[mesh.kept[where]] = what
-    return whole

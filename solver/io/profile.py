@@ -58,10 +58,11 @@ class Profile:
         """Write ``profile.h5`` (one process)."""
         write_atomically(path, {"nodes": self.nodes, "velocity": self.velocity}, {})
 
-    def at_nodes(self, count: int) -> Array:
-        """Velocities at all ``count`` nodes of the mesh, zero off the inlet."""
-        values = np.zeros((count, 3))
-        values[self.nodes] = self.velocity
+    def at_nodes(self, first: int, end: int) -> Array:
+        """Velocities at the nodes of the mesh from ``first`` to ``end``, zero off the inlet, ``(end - first, 3)``."""
+        values = np.zeros((end - first, 3))
+        here = (self.nodes >= first) & (self.nodes < end)
+        values[self.nodes[here] - first] = self.velocity[here]
         return values
 
 
@@ -84,19 +85,23 @@ def load(path: Path) -> Profile:
         ) from error
 
 
-def read(path: Path, vessel: VesselMesh, arrays: MeshArrays) -> Profile:
+def read(path: Path, facets: npt.NDArray[np.int64]) -> Profile:
     """Read ``profile.h5`` for a mesh (one process).
+
+    Args:
+        path: The file.
+        facets: The inlet's, nodes of the mesh file, ``(k, 3 or 6)``.
 
     Raises:
         InputError: It is missing, is no such file, or belongs to another mesh.
     """
-    profile, nodes = load(path), _on_inlet(vessel, arrays)
+    profile, nodes = load(path), np.unique(facets)
     fault = _fault(profile, nodes)
     if fault:
         raise InputError(
             file=path,
             field="inlet",
-            wanted=f"finite velocities at the {nodes.size} nodes of the inlet of {vessel.path.name}, not all zero",
+            wanted=f"finite velocities at the {nodes.size} nodes of the mesh's inlet, not all zero",
             got=fault,
             remedy=REMEDY,
         )
@@ -115,13 +120,20 @@ def _fault(profile: Profile, nodes: npt.NDArray[np.int64]) -> str:
     return "" if profile.velocity.any() else "a velocity that is zero everywhere"
 
 
-def inflow(profile: Profile, vessel: VesselMesh, arrays: MeshArrays) -> float:
-    """What a profile carries, about: area times mean speed [m^3/s]."""
-    facets = arrays.facets[arrays.facet_tags == vessel.inlets[0].tag]
-    speed = np.linalg.norm(profile.at_nodes(len(arrays.points)), axis=1)
-    a, b, c = (arrays.points[facets[:, i]] for i in range(3))
+def inflow(profile: Profile, facets: npt.NDArray[np.int64], corners: Array) -> float:
+    """What a profile carries, about: area times mean speed [m^3/s].
+
+    Args:
+        profile: At the inlet's nodes.
+        facets: The inlet's, ``(k, 3 or 6)``.
+        corners: Of these [m], ``(k, 3, 3)``.
+    """
+    order = np.argsort(profile.nodes)
+    where = order[np.searchsorted(profile.nodes[order], facets)]
+    speed = np.linalg.norm(profile.velocity, axis=1)
+    a, b, c = corners.transpose(1, 0, 2)
     areas = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    return float(areas @ speed[facets].mean(axis=1))
+    return float(areas @ speed[where].mean(axis=1))
 
 
 def _on_inlet(vessel: VesselMesh, arrays: MeshArrays) -> npt.NDArray[np.int64]:

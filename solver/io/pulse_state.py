@@ -5,18 +5,21 @@ Independent of the number of ranks, as `solver.io.state`, and written atomically
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
-from solver.io.files import write_atomically
-from solver.io.state import node_keys
+from solver.io import rows
+from solver.io.state import at_keys, in_order, node_keys
 from solver.system import FlowSystem
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 Array = npt.NDArray[np.float64]
 
@@ -39,53 +42,57 @@ class Saved:
 
 
 def save(system: FlowSystem, saved: Saved, path: Path, mark: str) -> None:
-    """Write a restart state (collective; rank 0 writes)."""
-    data: dict[str, Any] = {f"numbers/{name}": value for name, value in saved.numbers.items()}
+    """Write a restart state (collective)."""
+    tables = dict[str, Array]()
     for group, space, degree, columns in _columns(system, saved):
         owned = space.dofmap.index_map.size_local
         keys = node_keys(system, space, degree)[:owned]
-        local = {name: values[:owned] for name, values in columns.items()}
-        pieces = system.comm.gather((keys, local), root=0)
-        if pieces is None:
-            continue
-        every = np.concatenate([piece[0] for piece in pieces])
-        order = np.argsort(every)
-        data[f"{group}/keys"] = every[order]
-        for name in columns:
-            whole = np.concatenate([piece[1][name] for piece in pieces])
-            data[f"{group}/{name}"] = whole[order]
-    if system.comm.rank == 0:
-        write_atomically(path, data, {"fingerprint": mark})
+        ordered = in_order(system, keys, [values[:owned] for values in columns.values()])
+        names = [f"{group}/{name}" for name in ("keys", *columns)]
+        tables |= zip(names, ordered, strict=True)
+    numbers = {f"numbers/{name}": value for name, value in saved.numbers.items()}
+    rows.write(system.comm, path, tables, numbers, {"fingerprint": mark})
 
 
-def read(path: Path, mark: str) -> dict[str, Any] | None:
-    """Read a restart state on one process; None where there is none of this problem."""
+def names_of(path: Path, mark: str) -> tuple[str, ...]:
+    """Datasets of a restart state of this problem (one process); none where there is none."""
     if not path.exists():
-        return None
+        return ()
     with h5py.File(path, "r") as f:
         if f.attrs["fingerprint"] != mark:
-            return None
-        return {group: {name: f[group][name][()] for name in f[group]} for group in f}
+            return ()
+        return tuple(f"{group}/{name}" for group in f for name in f[group])
+
+
+def read(comm: MPI.Comm, path: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Numbers, and this rank's slabs of tables, by ``group/name``."""
+    tables = [name for name in names if not name.startswith("numbers/")]
+    held = dict(zip(tables, rows.read(comm, path, *tables), strict=True))
+    with h5py.File(path, "r", locking="best-effort") as f:
+        return held | {name: f[name][()] for name in names if name not in held}
 
 
 def restore(system: FlowSystem, state: dict[str, Any]) -> Saved:
-    """A state (as `read` returned it, on every rank) for the partition there is."""
-    saved = Saved({}, {}, {}, dict(state["numbers"]))
-    size = system.x.x.array.size
-    space = system.space
+    """A state (as `read` returned it) for the partition there is (collective)."""
+    numbers = {
+        name.partition("/")[2]: value
+        for name, value in state.items()
+        if name.startswith("numbers/")
+    }
+    saved = Saved({}, {}, {}, numbers)
+    size, space = system.x.x.array.size, system.space
     for group, of, degree in _spaces(system):
-        held = state[group]
-        place = np.searchsorted(held["keys"], node_keys(system, of, degree))
-        for name, values in held.items():
-            if name == "keys":
-                continue
-            kind, _, short = name.partition(" ")
+        names = [name for name in state if name.startswith(f"{group}/") and name[-5:] != "/keys"]
+        held = [state[f"{group}/keys"], *(state[name] for name in names)]
+        found = at_keys(system, held, node_keys(system, of, degree))
+        for name, values in zip(names, found, strict=True):
+            kind, _, short = name.partition("/")[2].partition(" ")
             if kind == "vector":
                 vector = saved.vectors.setdefault(short, np.zeros(size))
                 index = space.velocity if group == "velocity" else space.pressure[:, None]
-                vector[index] = values[place]
+                vector[index] = values
             else:
-                (saved.nodal if group == "velocity" else saved.pressures)[short] = values[place]
+                (saved.nodal if group == "velocity" else saved.pressures)[short] = values
     return saved
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from meshing.vessel import VesselMesh
 from solver.engine import MPI, dolfinx
 from solver.io import mesh as mesh_file
 from solver.problem import FlowProblem
@@ -16,7 +17,7 @@ from solver.system import FlowSystem
 
 def differences(path, element, comm=MPI.COMM_WORLD):
     """Of the matrix, of ``A w`` and of ``A^T w``, relative; and the share of cells that go through PETSc."""
-    vessel, _ = mesh_file.read(path)
+    vessel = VesselMesh.load(path)
     problem = FlowProblem.model_validate(
         {
             "mesh": str(path),

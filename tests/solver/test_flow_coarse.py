@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from meshing.vessel import VesselMesh
 from solver import coarse as coarse_module
 from solver.coarse import CoarseLevel
 from solver.engine import MPI
@@ -29,7 +30,7 @@ def systems(flow_meshes, tmp_path_factory):
             "outlets": {"out": {"kind": "resistance", "R": 6e9}},
         }
     )
-    vessel, _ = mesh_file.read(problem.mesh)
+    vessel = VesselMesh.load(problem.mesh)
     scales = choose(problem, vessel.inlets[0].area, 0.03)
     mesh = mesh_file.load(MPI.COMM_SELF, problem.mesh, scales.length)
     fine, coarse = (FlowSystem(problem, mesh, scales, name) for name in ("P2-P2", "P1-P1"))

@@ -48,7 +48,7 @@ def _problem(mesh):
 def thick(fork):
     """A solver at the steady state of three times the viscosity, and its goal."""
     problem = _problem(fork)
-    vessel, _ = mesh_file.read(problem.mesh)
+    vessel = VesselMesh.load(problem.mesh)
     scales = choose(problem, vessel.inlets[0].area, 0.03)
     mesh = mesh_file.load(MPI.COMM_SELF, problem.mesh, scales.length)
     system = FlowSystem(problem, mesh, scales, "P1-P1")

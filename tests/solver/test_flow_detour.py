@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
+from meshing.vessel import VesselMesh
 from solver.coarse import CoarseLevel
 from solver.detour import around
 from solver.engine import MPI
@@ -35,7 +36,7 @@ def _problem(mesh, outlets):
 
 
 def _solver(problem, element):
-    vessel, _ = mesh_file.read(problem.mesh)
+    vessel = VesselMesh.load(problem.mesh)
     scales = choose(problem, vessel.inlets[0].area, 0.03)
     mesh = mesh_file.load(MPI.COMM_SELF, problem.mesh, scales.length)
     system = FlowSystem(problem, mesh, scales, element)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from meshing.vessel import VesselMesh
 from solver.engine import MPI
 from solver.io import mesh as mesh_file
 from solver.linear import LinearOptions
@@ -25,7 +26,7 @@ def system(fork):
         "outlets": {name: {"kind": "resistance", "R": 6e9} for name in ("out0", "out1")},
     }
     problem = FlowProblem.model_validate(given)
-    vessel, _ = mesh_file.read(problem.mesh)
+    vessel = VesselMesh.load(problem.mesh)
     scales = choose(problem, vessel.inlets[0].area, 0.03)
     mesh = mesh_file.load(MPI.COMM_SELF, problem.mesh, scales.length)
     return FlowSystem(problem, mesh, scales, "P1-P1")

@@ -52,7 +52,7 @@ def asked(mesh, element, profile="womersley", **pulse):
 def system_of(problem):
     area = math.pi * D**2 / 4
     scales = choose(problem, area, 4 * D)
-    mesh = mesh_file.distribute(MPI.COMM_SELF, mesh_file.read(Path(problem.mesh)), scales.length)
+    mesh = mesh_file.load(MPI.COMM_SELF, Path(problem.mesh), scales.length)
     return FlowSystem(problem, mesh, scales, problem.element)
 
 

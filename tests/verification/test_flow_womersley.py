@@ -37,7 +37,7 @@ def mesh(flow_meshes, tmp_path_factory):
     """Curved tetrahedra, five to a diameter."""
     folder = tmp_path_factory.mktemp("womersley")
     flow_meshes.tube(folder, D=2.0, L=LENGTH, h=0.4)
-    return mesh_file.distribute(MPI.COMM_SELF, mesh_file.read(folder / "mesh.json"), 1.0).mesh
+    return mesh_file.load(MPI.COMM_SELF, folder / "mesh.json", 1.0).mesh
 
 
 def _states(dirichlet, mesh, alpha, counts):
