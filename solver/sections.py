@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import LinAlgWarning, lu_factor, lu_solve
 from scipy.sparse import coo_array, csr_array, eye_array
-from scipy.sparse.csgraph import connected_components, dijkstra
 
 from solver.engine import MPI
+from solver.graph import Graph
 from solver.system import FlowSystem
 
 Array = npt.NDArray[np.float64]
@@ -37,13 +37,14 @@ KEPT = 4
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """The sections of a mesh, the same on every rank.
+    """The sections of a mesh.
 
     Attributes:
-        index: Sections of each node (global number), ``(n, KEPT)``.
-        weight: How much the node belongs to each, rows sum to one, ``(n, KEPT)``.
-        near: The section of each colour whose unknowns a section sees; -1 where there is none, ``(K, C)``.
-        colour: Of each section: those of one colour are seen by no section in common, ``(K,)``.
+        index: Sections of each vertex of this rank, ``(m, KEPT)``.
+        weight: How much the vertex belongs to each, rows sum to one, ``(m, KEPT)``.
+        near: The section of each colour whose unknowns a section sees; -1 where there is none, ``(K, C)``; the same on
+            every rank.
+        colour: Of each section: those of one colour are seen by no section in common, ``(K,)``; likewise.
     """
 
     index: Indices
@@ -54,48 +55,13 @@ class Sections:
 
 def cut(system: FlowSystem) -> Sections:
     """Cut the vessel of a system of linear elements into sections (collective)."""
-    space, comm = system.space, system.comm
-    numbers = space.V.dofmap.index_map
-    everyone = np.arange(numbers.size_local + numbers.num_ghosts, dtype=np.int32)
-    to_global = np.asarray(numbers.local_to_global(everyone))
-    owned_cells = system.mesh.mesh.topology.index_map(3).size_local
-    inlet = space.nodes_on(system.mesh.facets(system.inlet))
-    mine = (
-        to_global[space.V.dofmap.list[:owned_cells]],
-        space.V.tabulate_dof_coordinates()[: numbers.size_local],
-        to_global[inlet],
-    )
-    pieces, made = comm.gather(mine, root=0), None
-    if pieces is not None:
-        cells, points, start = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-        made = _cut(cells, points, np.unique(start))
-    result: Sections = comm.bcast(made, root=0)
-    return result
-
-
-def _cut(cells: Indices, points: Array, start: Indices) -> Sections:
-    n = len(points)
-    low, high = np.sort([cells[:, [a, b]] for a in range(4) for b in range(a)], axis=2).T
-    ends = np.ones(low.size, dtype=bool), (low.ravel(), high.ravel())
-    met = coo_array(ends, shape=(n, n)).tocsr()  # each edge once
-    pairs = np.stack(met.nonzero(), axis=1).astype(np.int64)
-    length = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
-    edges = coo_array((length, (pairs[:, 0], pairs[:, 1])), shape=(n, n)).tocsr()
-    away = dijkstra(edges, directed=False, indices=start, min_only=True)
+    graph, start = _graph(system)
+    away = graph.distances(start)
     away[~np.isfinite(away)] = 0.0
-    level = np.floor(away / (LENGTH * length.mean())).astype(np.int64)
-    inside = level[pairs[:, 0]] == level[pairs[:, 1]]
-    links = coo_array((np.ones(inside.sum()), (pairs[inside, 0], pairs[inside, 1])), shape=(n, n))
-    count, found = connected_components(links, directed=False)
-    section = np.asarray(found, dtype=np.int64)
-    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n)).tocsr()
-    graph = csr_array(graph + graph.T + eye_array(n))
-    index, weight = _smoothed(graph, section, count)
-    rows = np.repeat(np.arange(n), KEPT)
-    W = coo_array((weight.ravel(), (rows, index.ravel())), shape=(n, count)).tocsr()
-    W.eliminate_zeros()
-    pattern = W.astype(bool)
-    seen = csr_array(pattern.T @ (graph.astype(bool) @ pattern)).astype(bool)
+    level = np.floor(away / (LENGTH * graph.mean_length())).astype(np.int64)
+    count, section = graph.components(level)
+    index, weight = _smoothed(graph, section)
+    seen = _seen(graph, index, weight, count)
     colour = _coloured(csr_array(seen @ seen))
     near = np.full((count, int(colour.max()) + 1), -1)
     row, column = seen.nonzero()
@@ -103,21 +69,72 @@ def _cut(cells: Indices, points: Array, start: Indices) -> Sections:
     return Sections(index, weight, near, colour)
 
 
-def _smoothed(graph: csr_array, section: Indices, count: int) -> tuple[Indices, Array]:
-    """Indicators of the sections, averaged over neighbours."""
-    n = len(section)
-    mean = csr_array(graph.multiply(1.0 / graph.sum(axis=1)[:, None]))
-    W = coo_array((np.ones(n), (np.arange(n), section)), shape=(n, count)).tocsr()
+def _graph(system: FlowSystem) -> tuple[Graph, npt.NDArray[np.bool_]]:
+    """Edges of the mesh; which of this rank's vertices are on the inlet."""
+    space, comm = system.space, system.comm
+    numbers, cells = space.V.dofmap.index_map, space.V.dofmap.list
+    everyone = np.arange(numbers.size_local + numbers.num_ghosts, dtype=np.int32)
+    to_global = np.asarray(numbers.local_to_global(everyone), dtype=np.int64)
+    low, high = np.sort([cells[:, [a, b]] for a in range(4) for b in range(a)], axis=2).T
+    size = len(everyone)
+    met = coo_array((np.ones(low.size, bool), (low.ravel(), high.ravel())), shape=(size, size))
+    ends = np.stack(met.tocsr().nonzero(), axis=1).astype(np.int64)  # each edge once
+    points = space.V.tabulate_dof_coordinates()
+    lengths = np.linalg.norm(points[ends[:, 0]] - points[ends[:, 1]], axis=1)
+    first = np.array([*comm.allgather(numbers.local_range[0]), numbers.size_global])
+    inlet = space.nodes_on(system.mesh.facets(system.inlet))
+    start = np.zeros(numbers.size_local, dtype=bool)
+    start[inlet[inlet < numbers.size_local]] = True
+    return Graph.of(comm, first, to_global[ends], lengths), start
+
+
+def _smoothed(graph: Graph, section: Indices) -> tuple[Indices, Array]:
+    """Indicators of the sections, averaged over neighbours: the largest `KEPT` of each of this rank's vertices."""
+    index, weight = section[:, None], np.ones((len(section), 1))
+    m, n = graph.lengths.shape
+    around = csr_array(graph.lengths.astype(bool).astype(float) + eye_array(m, n))
+    mean = csr_array(around.multiply(1.0 / around.sum(axis=1)[:, None]))
+    count = graph.comm.allreduce(int(section.max(initial=0)), op=MPI.MAX) + 1
     for _ in range(SMOOTHING):
+        W = _table(index, weight, count)
         W = csr_array(mean @ W)
-    index, weight = np.zeros((n, KEPT), dtype=np.int64), np.zeros((n, KEPT))
+        width = graph.comm.allreduce(int(np.diff(W.indptr).max(initial=1)), op=MPI.MAX)
+        index, weight = _largest(W, width)
+        index, weight = graph.with_neighbours(index), graph.with_neighbours(weight)
+    index, weight = _largest(_table(index[:m], weight[:m], count), KEPT)
+    return index, weight / weight.sum(axis=1, keepdims=True)
+
+
+def _table(index: Indices, weight: Array, count: int) -> csr_array:
+    """Weights of the vertices' sections as a matrix, ``(n, count)``."""
+    row = np.repeat(np.arange(len(index)), index.shape[1])
+    W = csr_array(coo_array((weight.ravel(), (row, index.ravel())), shape=(len(index), count)))
+    W.eliminate_zeros()
+    return W
+
+
+def _largest(W: csr_array, width: int) -> tuple[Indices, Array]:
+    """The largest weights of each row, at most ``width``, and their sections; filled up with zeros."""
+    n = W.shape[0]
+    index, weight = np.zeros((n, width), dtype=np.int64), np.zeros((n, width))
     rows = np.repeat(np.arange(n), np.diff(W.indptr))
     order = np.lexsort((-W.data, rows))
     place = np.arange(W.nnz) - np.repeat(W.indptr[:-1], np.diff(W.indptr))
-    keep = place < KEPT
+    keep = place < width
     index[rows[keep], place[keep]] = W.indices[order][keep]
     weight[rows[keep], place[keep]] = W.data[order][keep]
-    return index, weight / weight.sum(axis=1, keepdims=True)
+    return index, weight
+
+
+def _seen(graph: Graph, index: Indices, weight: Array, count: int) -> csr_array:
+    """Sections whose unknowns a section's equations hold, ``(count, count)``; the same on every rank."""
+    m, n = graph.lengths.shape
+    every = _table(graph.with_neighbours(index), graph.with_neighbours(weight), count).astype(bool)
+    around = csr_array(graph.lengths.astype(bool) + eye_array(m, n, dtype=bool))
+    mine = coo_array(every[:m].T @ (around @ every))
+    pairs = np.unique(np.stack([mine.row, mine.col], axis=1), axis=0)
+    row, column = np.unique(np.concatenate(graph.comm.allgather(pairs)), axis=0).T
+    return csr_array(coo_array((np.ones(row.size, bool), (row, column)), shape=(count, count)))
 
 
 def _coloured(conflicts: csr_array) -> Indices:
@@ -144,8 +161,7 @@ class SectionLevel:
         space, count = system.space, len(sections.colour)
         numbers = space.V.dofmap.index_map
         own = np.arange(numbers.size_local, dtype=np.int32)
-        index = sections.index[numbers.local_to_global(own)]
-        weight = sections.weight[numbers.local_to_global(own)]
+        index, weight = sections.index, sections.weight
         flow = state[space.velocity[own]]
         largest = system.comm.allreduce(float(np.abs(flow).max(initial=0.0)), op=MPI.MAX)
         places, columns, values = [], [], []

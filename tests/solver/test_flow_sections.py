@@ -1,5 +1,11 @@
 """Sections along the vessel: what they are, their operator, and what they save."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -48,6 +54,33 @@ def test_sections_cover_the_vessel_branch_by_branch(system):
     near = [np.linalg.norm(points - end, axis=1) < 1.0 for end in ends]
     own = [set(sections.index[mask, 0]) for mask in near]
     assert not own[0] & own[1]
+
+
+def _on_ranks(mesh, ranks):
+    command = [str(Path(sys.executable).parent / "mpiexec"), "-n", str(ranks), sys.executable]
+    command += ["-m", "tests.solver.sections_on_ranks", str(mesh)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "UCX_TLS": "self,sm,tcp"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return {name: np.array(told) for name, told in json.loads(done.stdout).items()}
+
+
+def test_the_sections_are_the_same_on_any_ranks(fork):
+    """The same vertices in each, with the same weights, whatever its number; and it sees the same others."""
+    one, many = _on_ranks(fork, 1), _on_ranks(fork, 4)
+    count = len(one["colour"])
+    assert len(many["colour"]) == count > 10
+    n = len(one["nodes"])
+    row = np.repeat(np.arange(n), KEPT)
+    W = [np.zeros((n, count)) for _ in range(2)]
+    for table, told in zip(W, (one, many), strict=True):
+        np.add.at(table, (row, told["index"].ravel()), told["weight"].ravel())
+    number = [int(np.abs(W[1] - W[0][:, [k]]).sum(axis=0).argmin()) for k in range(count)]
+    assert sorted(number) == list(range(count))
+    assert W[1][:, number] == pytest.approx(W[0], abs=1e-12)
+    for k in range(count):
+        mine = {number[s] for s in one["near"][k] if s >= 0}
+        assert mine == {s for s in many["near"][number[k]] if s >= 0}
 
 
 def test_the_operator_is_galerkins(system):
