@@ -15,7 +15,7 @@ from meshing.errors import ComputationError
 console = Console(highlight=False)
 
 
-def cohort(
+def cohort(  # noqa: PLR0913 - one argument an option
     design: Annotated[Path, typer.Argument(help="Design (.yaml); its keys: docs/cohorts.md.")],
     output: Annotated[
         Path | None,
@@ -35,8 +35,14 @@ def cohort(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="For the cluster, e.g. slurm_partition=cpu; may be repeated."),
+        typer.Option(
+            "--set", help="For the cluster, e.g. slurm_partition=cpu or segment:gpu=1; repeatable."
+        ),
     ] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Write the data set when all cases are done.")
+    ] = False,
+    licence: Annotated[str, typer.Option(help="Of the labels (SPDX name).")] = "CC-BY-4.0",
 ) -> None:
     """Many vessels from one design, each to its certificate; a killed cohort goes on, a bad vessel stops none."""
     from pipeline.cohort.design import load
@@ -61,15 +67,20 @@ def cohort(
 
         if profile is None:
             told = run(chosen, folder, workers=workers, progress=tell)
-        else:
-            from pipeline.cohort.workflow import run_workflow
+            if labels and told["usable"]:
+                from pipeline.labels.write import export
 
-            told = run_workflow(
-                chosen, folder, profile, cores=workers, settings=settings or (), progress=tell
-            )
+                export(folder, folder / "labels", licence=licence)
+        else:
+            from pipeline.cohort.workflow import Engine, run_workflow
+
+            engine = Engine(profile, workers, tuple(settings or ()), licence if labels else "")
+            told = run_workflow(chosen, folder, engine, tell)
     _print_summary(told)
     console.print(f"Ledger: {folder / 'ledger.jsonl'}", soft_wrap=True)
     console.print(f"Page: {folder / 'cohort.html'}", soft_wrap=True)
+    if labels and told["usable"]:
+        console.print(f"Data set: {folder / 'labels'}", soft_wrap=True)
     if not told["usable"]:
         raise ComputationError("no case of the cohort has a label that can be used; see the ledger")
 

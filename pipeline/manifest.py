@@ -93,6 +93,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
+def pseudonym(text: str) -> str:
+    """A short name that tells nothing of what it is of."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def hashes(paths: Iterable[Path], relative_to: Path | None = None) -> dict[str, str]:
     """SHA-256 by path, sorted."""
     return {

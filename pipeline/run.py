@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from meshing.errors import BranchEndError, ComputationError, InputError
-from pipeline import manifest
+from pipeline import failure, manifest
 from pipeline.attempts import Refinement, TooLargeError
 from pipeline.case import Case, CtInput
 from pipeline.case_file import dump, input_files
@@ -122,6 +122,7 @@ def run(case: Case, folder: Path, *, start: str | None = None, stop: str | None 
     """
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
+        failure.forget(folder)
         return _run(case, folder, start, stop)
 
 
@@ -147,7 +148,9 @@ def _run(case: Case, folder: Path, start: str | None, stop: str | None) -> Manif
             try:
                 ledger.stages[stage.name] = _execute(stage, folder, fingerprint, inputs)
             except (ComputationError, InputError) as error:
+                failure.note(folder, stage.name, error)
                 _another_mesh(error, stage, case, folder, ledger.refinement)
+                failure.forget(folder)
                 number, forced = _place(stages, "mesh"), len(stages)
                 ledger.save(folder)
                 continue
@@ -253,7 +256,7 @@ def _execute(stage: Stage, folder: Path, fingerprint: str, inputs: dict[str, str
     error_file = folder / "error.json"
     error_file.unlink(missing_ok=True)
     began = time.monotonic()
-    status, usage = _child([sys.executable, "-m", "pipeline.stage", stage.name, str(folder)])
+    status, usage = _child([sys.executable, "-P", "-m", "pipeline.stage", stage.name, str(folder)])
     seconds = time.monotonic() - began
     if status != 0:
         raise _failure(stage.name, status, error_file)
@@ -304,7 +307,8 @@ def _failure(stage: str, status: int, error_file: Path) -> Exception:
         if status == -9
         else ""
     )
-    return ComputationError(f"stage {stage} was ended {cause}{hint}; what it printed is above")
+    told = f"stage {stage} was ended {cause}{hint}; what it printed is above"
+    return ComputationError(told) if status >= 0 else failure.SignalError(told, -status)
 
 
 def die_with_parent() -> None:

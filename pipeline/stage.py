@@ -114,7 +114,7 @@ def run_solver(target: Path, case: Case, *, restart: bool) -> None:
     from pipeline.run import die_with_parent
 
     ranks = case.solver.ranks or physical_cores()
-    command = [mpiexec(), "-n", str(ranks), sys.executable, "-m", "solver"]
+    command = [mpiexec(), "-n", str(ranks), sys.executable, "-P", "-m", "solver"]
     command += [str(target / "problem.json")]
     command += ["--restart", str(target / "state.h5")] if restart else []
     status = subprocess.run(

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from pipeline.cohort.design import Design
-from pipeline.cohort.workflow import WORKFLOW, _command, _engine, run_workflow
+from pipeline.cohort.workflow import Engine, engine_command, run_workflow
 
 STUB = """
 import json, pathlib, sys
@@ -56,11 +56,13 @@ def stubs(folder: Path, count: int) -> None:
         (folder / "cases" / f"{name}.yaml").write_text("name: c\n")
     (folder / "stub.py").write_text(STUB)
     step = [sys.executable, "-S", "-E", str(folder / "stub.py")]
-    (folder / "plan.json").write_text(json.dumps({"cases": names, "step": step}))
+    (folder / "plan.json").write_text(
+        json.dumps({"cases": names, "images": [], "labels": "", "step": step})
+    )
     began, memory = time.monotonic(), list[float]()
     with (folder / "workflow.log").open("w") as out:
         engine = subprocess.Popen(
-            _command(_engine(), WORKFLOW / "profiles" / "local", 1, ()),
+            engine_command(Engine("local", 1)),
             cwd=folder,
             stdout=out,
             stderr=out,
@@ -93,7 +95,7 @@ def resident_MiB(pid: int) -> float:  # noqa: N802 - a unit
 def real(folder: Path, count: int) -> None:
     """Tiny trees, the real solver, one core."""
     began = time.monotonic()
-    told = run_workflow(Design.model_validate({**TINY, "count": count}), folder, "local", cores=1)
+    told = run_workflow(Design.model_validate({**TINY, "count": count}), folder, Engine("local", 1))
     wall = time.monotonic() - began
     stages = [
         sum(stage["seconds"] for stage in json.loads(path.read_text())["stages"].values())

@@ -27,6 +27,8 @@ class Cost:
         cells_a_rank: More than so many cells take another rank.
         mesh_mb: What the stages up to the mesh may take.
         mesh_minutes: The same in time.
+        segment_mb: What a CT's stages up to its lumen may take.
+        segment_minutes: The same in time.
     """
 
     seconds: tuple[float, float]
@@ -34,6 +36,8 @@ class Cost:
     cells_a_rank: int
     mesh_mb: int
     mesh_minutes: int
+    segment_mb: int
+    segment_minutes: int
 
     @classmethod
     def load(cls, path: Path = FILE) -> Self:
@@ -45,15 +49,21 @@ class Cost:
             told["cells_a_rank"],
             told["mesh_mb"],
             told["mesh_minutes"],
+            told["segment_mb"],
+            told["segment_minutes"],
         )
 
     def core_seconds(self, cells: float) -> float:
         """Of solve and certificate."""
         return math.exp(self.seconds[0] + self.seconds[1] * math.log(max(cells, 1.0)))
 
-    def memory_gib(self, cells: float) -> float:
-        """Of the largest process."""
-        return self.gib[0] + self.gib[1] * cells
+    def memory_gib(self, cells: float, ranks: int = 1) -> float:
+        """Of all ranks: each has the constant, and its part of the rest."""
+        return self.gib[0] * ranks + self.gib[1] * cells
+
+    def labels_minutes(self, cases: int) -> int:
+        """What writing a data set may take: some seconds a case."""
+        return 10 + cases // 12
 
     def ranks(self, mesh: Mapping[str, Any]) -> int:
         """MPI ranks: those of the case; where it leaves them open, by the mesh."""
@@ -62,7 +72,7 @@ class Cost:
 
     def memory_mb(self, mesh: Mapping[str, Any], attempt: int) -> int:
         """What is asked for."""
-        return math.ceil(1024 * self.memory_gib(mesh["cells"]) * SPARE * attempt)
+        return math.ceil(1024 * self.memory_gib(mesh["cells"], self.ranks(mesh)) * SPARE * attempt)
 
     def minutes(self, mesh: Mapping[str, Any], attempt: int) -> int:
         """What is asked for; never less than ten minutes."""

@@ -5,7 +5,8 @@ r"""The design of a cohort: which vessels and which conditions, drawn evenly fro
     name: left_trees
     count: 64
     seed: 1
-    vessel:                      # phantom trees; or {kind: variants, case: left.yaml}: `pipeline.cohort.variants`
+    vessel:                      # phantom trees; or {kind: variants, case: left.yaml}: `pipeline.cohort.variants`;
+                                 # or {kind: files, paths: ["patients/*"]}: `pipeline.cohort.files`
       kind: phantom
       tree: [left, right]
       inlet_diameter_mm: [3.4, 5.0]
@@ -30,24 +31,22 @@ Reference of the default ranges:
 
 from __future__ import annotations
 
+import re
+from glob import glob
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from meshing.errors import InputError
-from pipeline.case import Case, PhantomInput, PhantomStenosis, Section
-
-if TYPE_CHECKING:
-    from pipeline.phantom import Tree
+from pipeline.case import Case, Section
+from pipeline.manifest import pseudonym
 
 Range = tuple[float, float]
 Whole = tuple[int, int]
-_ATTEMPTS = 20  # lesions that do not fit are drawn again
-_WHOLE = 0.98  # of its radius, an end keeps at least
-_FINEST = 0.38  # of the inlet: so thin branches can always be fed
+MOST = 1_000_000
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -94,6 +93,15 @@ class Variants(_Ranges):
     position: Range = (0.1, 0.8)
 
 
+class Files(Section):
+    """Cases, surfaces, label maps or CTs that are there, one each."""
+
+    kind: Literal["files"] = "files"
+    paths: tuple[str, ...] = Field(
+        min_length=1, description="of files or DICOM folders; * and ** stand for any"
+    )
+
+
 class Conditions(_Ranges):
     """Of the flow; what has no range stays as the case says."""
 
@@ -125,12 +133,27 @@ class Design(Section):
     """A cohort."""
 
     name: str = Field(pattern=_NAME)
-    count: int = Field(ge=1, le=1_000_000, description="trees; of variants, pairs")
+    count: int = Field(ge=1, le=MOST, description="trees; of variants, pairs; of files, at most")
     seed: int = Field(default=0, ge=0)
-    vessel: Annotated[Phantoms | Variants, Field(discriminator="kind")] = Phantoms()
+    vessel: Annotated[Phantoms | Variants | Files, Field(discriminator="kind")] = Phantoms()
     conditions: Conditions = Conditions()
     splits: Splits = Splits()
     case: dict[str, Any] = Field(default_factory=dict, description="sections of every case")
+    retry: bool = Field(
+        default=True, description="a second way for what ends without a result (docs/clusters.md)"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_files(cls, data: Any) -> Any:  # noqa: ANN401
+        """Files are all taken, and keep their own conditions, unless told otherwise."""
+        vessel = data.get("vessel") if isinstance(data, dict) else None
+        if not isinstance(vessel, dict) or vessel.get("kind") != "files":
+            return data
+        own = dict.fromkeys(Conditions.model_fields)
+        told = data.get("conditions")
+        conditions = {**own, **told} if isinstance(told, dict) else (own if told is None else told)
+        return {"count": MOST, **data, "conditions": conditions}
 
     @model_validator(mode="after")
     def _case(self) -> Design:
@@ -158,10 +181,19 @@ def load(path: Path) -> Design:
             got=got or str(error).splitlines()[0],
             remedy="mend these keys; ffr3d cohort --help says where the keys are told",
         ) from None
-    if isinstance(design.vessel, Variants):
-        there = (path.resolve().parent / design.vessel.case).resolve()
-        design = design.model_copy(
-            update={"vessel": design.vessel.model_copy(update={"case": there})}
+    home, vessel = path.resolve().parent, design.vessel
+    if isinstance(vessel, Variants):
+        vessel = vessel.model_copy(update={"case": (home / vessel.case).resolve()})
+    elif isinstance(vessel, Files):
+        vessel = vessel.model_copy(update={"paths": tuple(str(home / x) for x in vessel.paths)})
+    design = design.model_copy(update={"vessel": vessel})
+    if isinstance(vessel, Files) and not files(design):
+        raise InputError(
+            file=path,
+            field="vessel.paths",
+            wanted="paths of cases, surfaces, label maps or CTs",
+            got=f"nothing at {', '.join(vessel.paths)}",
+            remedy="name files, DICOM folders, or patterns with * that match some",
         )
     return design
 
@@ -173,6 +205,8 @@ def dump(design: Design) -> str:
 
 def identifiers(design: Design) -> list[str]:
     """Names of the cases, in order; of variants, the vessel as it is and changed."""
+    if isinstance(design.vessel, Files):
+        return list(files(design))
     names = [f"{design.name}-{k:05d}" for k in range(design.count)]
     if isinstance(design.vessel, Phantoms):
         return names
@@ -180,30 +214,40 @@ def identifiers(design: Design) -> list[str]:
     return [x for k, name in enumerate(names) for x in (name, f"{name}-{kinds[k % len(kinds)]}")]
 
 
-class PhantomCases:
-    """The cases of a design with phantom trees, each made when it is asked for."""
+def files(design: Design) -> dict[str, Path]:
+    """The files of a design by the names of their cases, in order of these.
 
-    def __init__(self, design: Design) -> None:
-        self._design = design
-        self._points = sobol(design, dimensions(design))
-        self._places = {name: k for k, name in enumerate(identifiers(design))}
+    A case file gives its case its own name; of anything else the name tells nothing: it may be a patient's.
 
-    def case(self, name: str) -> Case:
-        """The case of a name.
+    Raises:
+        InputError: Two case files of one name.
+    """
+    assert isinstance(design.vessel, Files)
+    found = dict[str, Path]()
+    for path in sorted(
+        {Path(x) for each in design.vessel.paths for x in glob(each, recursive=True)}
+    ):
+        plain = path.suffix.lower() in (".yaml", ".yml")
+        short = re.sub(r"[^A-Za-z0-9._-]", "_", path.stem) if plain else pseudonym(str(path))
+        name = f"{design.name}-{short}"
+        if name in found:
+            raise InputError(
+                file=path,
+                wanted="case files of different names",
+                got=f"another one of that name, {found[name]}",
+                remedy="name one of them differently, or narrow vessel.paths",
+            )
+        found[name] = path
+    return {name: found[name] for name in sorted(found)[: design.count]}
 
-        Raises:
-            InputError: A tree of these ranges cannot be made, or the case is not valid.
-        """
-        design, ranges = self._design, self._design.vessel
-        assert isinstance(ranges, Phantoms)
-        k = self._places[name]
-        drawn = dict(zip(dimensions(design), self._points[k], strict=True))
-        rng = np.random.default_rng([design.seed, k])
-        tree = _phantom(ranges, drawn, rng, 1000 * design.seed + k)
-        return case_of(design, name, {"input": tree.model_dump(mode="json")}, drawn)
 
-
-def case_of(design: Design, name: str, given: dict[str, Any], drawn: dict[str, float]) -> Case:
+def case_of(
+    design: Design,
+    name: str,
+    given: dict[str, Any],
+    drawn: dict[str, float],
+    base: dict[str, Any] | None = None,
+) -> Case:
     """A case with the design's sections, what is given, and conditions at their places in the ranges.
 
     Args:
@@ -211,13 +255,14 @@ def case_of(design: Design, name: str, given: dict[str, Any], drawn: dict[str, f
         name: Of the case.
         given: Sections (``input``, maybe ``anatomy`` and ``physiology``) that win over the design's.
         drawn: Places in the ranges, 0 to 1.
+        base: Sections that count where nothing else tells.
 
     Raises:
         InputError: It is not valid.
     """
     told = {key: value for key, value in _conditions(design, drawn).items() if value}
     data: dict[str, Any] = {"name": name, "solver": {"ranks": 1}}
-    for part in (design.case, told, given):
+    for part in (base or {}, design.case, told, given):
         for key, value in part.items():
             both = isinstance(value, dict) and isinstance(data.get(key), dict)
             data[key] = {**data[key], **value} if both else value
@@ -265,75 +310,3 @@ def _conditions(design: Design, drawn: dict[str, float]) -> dict[str, dict[str, 
     if mass is not None:
         physiology["resting"] = {"myocardial_mass_g": mass}
     return {"physiology": physiology, "blood": blood}
-
-
-def _fitting(wanted: PhantomInput) -> PhantomInput:
-    """The tree with as many of its side branches as its diameters can feed.
-
-    Raises:
-        InputError: Not even without any.
-    """
-    from pipeline.phantom import build
-
-    for count in range(wanted.side_branches, -1, -1):
-        fewer = wanted.model_copy(update={"side_branches": count})
-        try:
-            build(fewer)
-        except InputError:
-            if count == 0:
-                raise
-            continue
-        break
-    return fewer
-
-
-def _phantom(
-    ranges: Phantoms, drawn: dict[str, float], rng: np.random.Generator, seed: int
-) -> PhantomInput:
-    """A tree, with as many of its lesions as fit."""
-    from pipeline.phantom import build
-
-    inlet = within(ranges.inlet_diameter_mm, drawn["inlet_diameter_mm"])
-    thinnest = within(ranges.min_diameter_mm, drawn["min_diameter_mm"])
-    plain = PhantomInput(
-        tree=ranges.tree[int(rng.integers(len(ranges.tree)))],
-        seed=seed,
-        inlet_diameter_mm=inlet,
-        min_diameter_mm=min(thinnest, _FINEST * inlet),
-        side_branches=int(rng.integers(ranges.side_branches[0], ranges.side_branches[1] + 1)),
-        murray_exponent=within(ranges.murray_exponent, drawn["murray_exponent"]),
-    )
-    plain = _fitting(plain)
-    tree = build(plain)
-    low, high = ranges.lesions
-    wanted = min(low + int(drawn["lesions"] * (high - low + 1)), high)
-    size = np.array([tree.paths[s.path].healthy_radius(s.start) for s in tree.segments])
-    size *= [s.end - s.start for s in tree.segments]
-    for _ in range(_ATTEMPTS):
-        if len(plain.stenoses) >= wanted:
-            break
-        lesion = PhantomStenosis(
-            branch=tree.segments[int(rng.choice(len(size), p=size / size.sum()))].name,
-            position=within(ranges.position, rng.uniform()),
-            diameter_reduction=within(ranges.diameter_reduction, rng.uniform()),
-            length_mm=within(ranges.length_mm, rng.uniform()),
-            eccentricity=within(ranges.eccentricity, rng.uniform()),
-            plateau=within(ranges.plateau, rng.uniform()),
-        )
-        more = plain.model_copy(update={"stenoses": (*plain.stenoses, lesion)})
-        try:
-            changed = build(more)
-        except InputError:
-            continue
-        if _ends_stay(tree, changed):
-            plain = more
-    return plain
-
-
-def _ends_stay(before: Tree, after: Tree) -> bool:
-    """Whether no lesion reaches an open end: an inlet in a throat has not the aorta's pressure."""
-    return all(
-        b.at(s)[2] > _WHOLE * a.at(s)[2]
-        for a, b in zip(before.paths, after.paths, strict=True)
-        for s in (a.start, a.end)
-    )

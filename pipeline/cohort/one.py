@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.cohort.retry import bring, forget, read
 from pipeline.manifest import Manifest
 from pipeline.run import die_with_parent
 
@@ -25,6 +27,7 @@ class Outcome:
         reasons: Of a verdict that is not PASS.
         seconds: Wall time of this attempt.
         core_seconds: Of all processes of all its stages, also of attempts before.
+        preset: The second way it took (`pipeline.cohort.retry`); empty: none.
     """
 
     case: str
@@ -32,31 +35,43 @@ class Outcome:
     reasons: tuple[str, ...]
     seconds: float
     core_seconds: float
+    preset: str = ""
 
 
-def command(case: Path, folder: Path, stop: str) -> list[str]:
+def arguments(case: Path, folder: Path, stop: str, overrides: Sequence[str] = ()) -> list[str]:
+    """Of ``ffr3d`` that computes one case up to a stage."""
+    told = ["run", str(case), "-o", str(folder), "--to", stop]
+    return told + [word for one in overrides for word in ("--set", one)]
+
+
+def command(case: Path, folder: Path, stop: str, overrides: Sequence[str] = ()) -> list[str]:
     """What computes one case up to a stage, in a process of its own."""
     program = "import sys; from pipeline.cli import main; sys.exit(main())"
-    return [sys.executable, "-c", program, "run", str(case), "-o", str(folder), "--to", stop]
+    return [sys.executable, "-P", "-c", program, *arguments(case, folder, stop, overrides)]
 
 
-def compute(cohort: Path, name: str, stop: str) -> tuple[int, float]:
+def compute(cohort: Path, name: str, stop: str, *, retry: bool) -> tuple[int, float]:
     """Run a case up to a stage; its output goes to ``log.txt`` of its run folder.
 
     Args:
         cohort: The cohort's folder.
         name: Of the case.
         stop: The stage.
+        retry: Whether a case that ends without a result is tried a second way.
 
     Returns:
         Exit status and wall time [s].
     """
     case, target = cohort / "cases" / f"{name}.yaml", cohort / "cases" / name
     target.mkdir(exist_ok=True)
+    return bring(target, case, retry, lambda given: _compute(case, target, stop, given))
+
+
+def _compute(case: Path, target: Path, stop: str, overrides: Sequence[str]) -> tuple[int, float]:
     began = time.monotonic()
     with (target / "log.txt").open("ab") as out:
         status = subprocess.run(
-            command(case, target, stop),
+            command(case, target, stop, overrides),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -75,7 +90,9 @@ def outcome(cohort: Path, name: str, status: int, seconds: float) -> Outcome:
         status: Exit status of `compute`.
         seconds: Its wall time.
     """
-    target = cohort / "cases" / name
+    target, case = cohort / "cases" / name, cohort / "cases" / f"{name}.yaml"
+    taken = read(target, case)
+    preset = taken.preset if taken else ""
     cores = round(sum(stage.cpu_seconds for stage in Manifest.open(target).stages.values()), 2)
     try:
         told = json.loads((target / CERTIFICATE).read_text()) if status == 0 else None
@@ -83,8 +100,9 @@ def outcome(cohort: Path, name: str, status: int, seconds: float) -> Outcome:
         told = None
     if told is None:
         reason = f"exit status {status}: {_last_words(target / 'log.txt')}"
-        return Outcome(name, "ERROR", (reason,), seconds, cores)
-    return Outcome(name, told["status"], tuple(told["reasons"]), seconds, cores)
+        forget(target)
+        return Outcome(name, "ERROR", (reason,), seconds, cores, preset)
+    return Outcome(name, told["status"], tuple(told["reasons"]), seconds, cores, preset)
 
 
 def _last_words(path: Path) -> str:

@@ -30,9 +30,11 @@ from typing import Any
 from meshing.errors import InputError
 from pipeline import manifest
 from pipeline.case_file import dump as dump_case
-from pipeline.cohort.design import Design, PhantomCases, Phantoms, dump, identifiers, load
+from pipeline.cohort.design import Design, Files, Phantoms, dump, identifiers, load
+from pipeline.cohort.files import FileCases
 from pipeline.cohort.one import CERTIFICATE, Outcome, compute, outcome
 from pipeline.cohort.page import write_page
+from pipeline.cohort.phantoms import PhantomCases
 from pipeline.cohort.variants import VariantCases
 from pipeline.manifest import now, write_atomically
 from pipeline.run import locked
@@ -40,7 +42,7 @@ from pipeline.run import locked
 log = logging.getLogger("ffr3d")
 LABELS = ("PASS", "WARN")
 PAGE_S = 20.0
-FREE = ("count", "splits")
+FREE = ("count", "splits", "retry")
 """What of a design may change in a cohort that is begun: no case depends on it."""
 Progress = Callable[[int, int, str], None]
 
@@ -67,7 +69,7 @@ def run(
         teller = Teller(design, folder, at_a_time, len(todo), progress)
 
         def one(name: str) -> None:
-            found = _one(name, folder)
+            found = _one(name, folder, retry=design.retry)
             with lock:
                 teller.tell(found)
 
@@ -142,17 +144,19 @@ def _keep_design(design: Design, folder: Path) -> None:
             raise InputError(
                 file=path,
                 field=changed[0],
-                wanted=f"the design that this cohort was begun with (only {' and '.join(FREE)} may change)",
+                wanted=f"the design that this cohort was begun with (only {', '.join(FREE)} may change)",
                 got="another",
                 remedy="name another folder with --output, or take the folder's design.yaml",
             )
     write_atomically(path, dump(design))
 
 
-def source(design: Design, folder: Path) -> PhantomCases | VariantCases:
+def source(design: Design, folder: Path) -> PhantomCases | VariantCases | FileCases:
     """What makes the cases of a design; what variants share is computed in the folder."""
     if isinstance(design.vessel, Phantoms):
         return PhantomCases(design)
+    if isinstance(design.vessel, Files):
+        return FileCases(design, folder)
     return VariantCases(design, folder / "base")
 
 
@@ -186,10 +190,10 @@ def _finished(folder: Path) -> set[str]:
     }
 
 
-def _one(name: str, folder: Path) -> Outcome:
+def _one(name: str, folder: Path, *, retry: bool) -> Outcome:
     """Run one case to its certificate."""
     _append(folder, {"event": "started", "case": name})
-    status, seconds = compute(folder, name, "certify")
+    status, seconds = compute(folder, name, "certify", retry=retry)
     return outcome(folder, name, status, seconds)
 
 
@@ -255,6 +259,9 @@ def summary(design: Design, folder: Path, workers: int = 1) -> dict[str, Any]:
         "labels_per_hour": round(workers * usable / hours, 1) if hours else None,
         "core_hours": round(core_hours, 3),
         "core_hours_per_label": round(core_hours / usable, 4) if usable else None,
+        "second_way": {
+            name: row["preset"] for name, row in sorted(last.items()) if row.get("preset")
+        },
         "not_passed": {
             name: {"verdict": row["verdict"], "reasons": row["reasons"]}
             for name, row in sorted(last.items())

@@ -1,8 +1,8 @@
-"""One case of a cohort as a job: ``python -m pipeline.cohort.step mesh|solve CASE [RANKS]`` in its cohort's folder.
+"""A job of a cohort: ``python -m pipeline.cohort.step segment|mesh|solve CASE [RANKS]`` or ``labels``, in its folder.
 
-What becomes of a case is in a file of its own, written whole: ``meshes/ID.json`` (size of the mesh, or that there is
-none) and ``outcomes/ID.json``. A job that finds another one at work on its case waits for it; what that one did is not
-done again. Its exit status says whether the file is there, not how the case ended.
+What becomes of a case is in a file of its own, written whole: ``segments/ID.json`` (of a CT), ``meshes/ID.json`` (size
+of the mesh, or that there is none) and ``outcomes/ID.json``. A job that finds another one at work on its case waits
+for it; what that one did is not done again. Its exit status says whether the file is there, not how the case ended.
 """
 
 from __future__ import annotations
@@ -13,17 +13,33 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pipeline import manifest
-from pipeline.cohort.one import Outcome, outcome
+from pipeline.cohort.one import Outcome, arguments, outcome
+from pipeline.cohort.retry import bring
 from pipeline.manifest import write_atomically
 
-MESHES, OUTCOMES = Path("meshes"), Path("outcomes")
+SEGMENTS, MESHES, OUTCOMES = Path("segments"), Path("meshes"), Path("outcomes")
+LABELS = Path("labels.json")
+
+
+def segment(folder: Path, name: str) -> dict[str, Any]:
+    """Bring a case that begins with a CT to its lumen: what a job with a GPU is for.
+
+    Args:
+        folder: The cohort's.
+        name: Of the case.
+    """
+    with _held(folder, name):
+        status, seconds = _here(folder, name, "segment")
+        row = {"case": name, "status": status, "seconds": seconds, "hash": _hash(folder, name)}
+        _write(folder / SEGMENTS / f"{name}.json", row)
+    return row
 
 
 def mesh(folder: Path, name: str) -> dict[str, Any]:
@@ -34,12 +50,16 @@ def mesh(folder: Path, name: str) -> dict[str, Any]:
         name: Of the case.
     """
     with _held(folder, name):
-        status, seconds = _here(folder, name, "mesh")
+        before = read(folder / SEGMENTS / f"{name}.json")
+        if before is not None and before["status"] != 0:  # there is no lumen
+            status, seconds = before["status"], before["seconds"]
+        else:
+            status, seconds = _here(folder, name, "mesh")
         row = {
             "case": name,
             "status": status,
             "seconds": seconds,
-            "hash": manifest.sha256(folder / "cases" / f"{name}.yaml"),
+            "hash": _hash(folder, name),
             "ranks": _ranks(folder / "cases" / f"{name}.yaml"),
             **(_size(folder / "cases" / name) if status == 0 else {"cells": 0}),
         }
@@ -57,7 +77,7 @@ def solve(folder: Path, name: str, ranks: int = 1) -> Outcome:
     """
     path = folder / OUTCOMES / f"{name}.json"
     with _held(folder, name):
-        digest = manifest.sha256(folder / "cases" / f"{name}.yaml")
+        digest = _hash(folder, name)
         before = read(path)
         if before is not None and before["hash"] == digest and before["verdict"] != "ERROR":
             return told(before)
@@ -72,20 +92,52 @@ def solve(folder: Path, name: str, ranks: int = 1) -> Outcome:
     return found
 
 
+def labels(folder: Path, licence: str) -> dict[str, Any]:
+    """Write the data set of the cohort, or go on with it; return and write the counts.
+
+    Args:
+        folder: The cohort's.
+        licence: Of the labels.
+    """
+    from pipeline.labels.write import export
+
+    told = export(folder, folder / "labels", licence=licence)
+    _write(folder / LABELS, told)
+    return told
+
+
 def _here(folder: Path, name: str, stop: str, ranks: int | None = None) -> tuple[int, float]:
     """As `pipeline.cohort.one.compute`, in this process: a job is one already, and starting another takes a second."""
-    from pipeline.cli import main as ffr3d
-
     case, target = folder / "cases" / f"{name}.yaml", folder / "cases" / name
-    began, status = time.monotonic(), 0
-    with _printed(target / "log.txt"):
-        sys.argv = ["ffr3d", "run", str(case), "-o", str(target), "--to", stop]
-        sys.argv += [] if ranks is None else ["--set", f"solver.ranks={ranks}"]
-        try:
-            ffr3d()
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    return status, round(time.monotonic() - began, 2)
+    more = () if ranks is None else (f"solver.ranks={ranks}",)
+
+    def compute(overrides: Sequence[str]) -> tuple[int, float]:
+        from pipeline.cli import main as ffr3d
+
+        began, status = time.monotonic(), 0
+        with _printed(target / "log.txt"):
+            sys.argv = ["ffr3d", *arguments(case, target, stop, (*overrides, *more))]
+            try:
+                ffr3d()
+            except SystemExit as end:
+                status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        return status, round(time.monotonic() - began, 2)
+
+    return bring(target, case, _retries(folder), compute)
+
+
+def _retries(folder: Path) -> bool:
+    import yaml
+
+    try:
+        told = yaml.safe_load((folder / "design.yaml").read_text())
+    except OSError:
+        return True
+    return bool(told.get("retry", True))
+
+
+def _hash(folder: Path, name: str) -> str:
+    return manifest.sha256(folder / "cases" / f"{name}.yaml")
 
 
 @contextmanager
@@ -117,7 +169,12 @@ def read(path: Path) -> dict[str, Any] | None:
 def told(row: dict[str, Any]) -> Outcome:
     """The outcome of a file."""
     return Outcome(
-        row["case"], row["verdict"], tuple(row["reasons"]), row["seconds"], row["core_seconds"]
+        row["case"],
+        row["verdict"],
+        tuple(row["reasons"]),
+        row["seconds"],
+        row["core_seconds"],
+        row.get("preset", ""),
     )
 
 
@@ -155,14 +212,14 @@ def _watch(parent: int) -> None:
     os._exit(143)
 
 
-def main(arguments: list[str]) -> int:
-    """The job: ``mesh CASE`` or ``solve CASE RANKS``."""
+def main(words: list[str]) -> int:
+    """The job: ``segment CASE``, ``mesh CASE``, ``solve CASE RANKS`` or ``labels LICENCE``."""
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
-    kind, name, *given = arguments
-    if kind == "mesh":
-        mesh(Path.cwd(), name)
-    else:
+    kind, name, *given = words
+    if kind == "solve":
         solve(Path.cwd(), name, *map(int, given))
+    else:
+        {"segment": segment, "mesh": mesh, "labels": labels}[kind](Path.cwd(), name)
     return 0
 
 

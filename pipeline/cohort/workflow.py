@@ -7,6 +7,7 @@ same command goes on: what is done stays, what a job had begun goes on from its 
 ::
 
     COHORT/plan.json        what the engine is to do
+    COHORT/segments/ID.json that a CT has its lumen, or has none
     COHORT/meshes/ID.json   size of each mesh, from which the engine asks for cores, memory and time
     COHORT/outcomes/ID.json how each case ended
     COHORT/workflow.log     what the engine printed
@@ -15,66 +16,84 @@ same command goes on: what is done stays, what a job had begun goes on from its 
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 import pipeline
 from meshing.errors import ComputationError, InputError
 from pipeline import manifest
+from pipeline.attempts import free_memory
 from pipeline.cohort.design import Design
 from pipeline.cohort.one import CERTIFICATE
 from pipeline.cohort.run import Progress, Teller, held, summary, written
-from pipeline.cohort.step import MESHES, OUTCOMES, read, told
+from pipeline.cohort.step import LABELS, MESHES, OUTCOMES, SEGMENTS, read, told
 from pipeline.manifest import write_atomically
 from pipeline.run import die_with_parent
 
 HOME = Path(pipeline.__file__).parents[1]
 WORKFLOW = HOME / "hpc" / "workflow"
 _POLL_S = 0.5
+SETTING = r"([A-Za-z]\w*:)?[A-Za-z]\w*=[A-Za-z0-9._:,/@+-]+"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How an engine is used.
+
+    Attributes:
+        profile: ``local``, ``slurm``, or the folder of a Snakemake profile.
+        cores: Of this machine; all if absent. Clusters do not ask.
+        settings: Resources, ``name=value`` of all jobs (``slurm_partition=cpu``), ``rule:name=value`` of those of one
+            rule (``segment:gpu=1``).
+        licence: Of the data set that a last job writes; empty: none is written.
+    """
+
+    profile: str
+    cores: int | None = None
+    settings: tuple[str, ...] = ()
+    licence: str = ""
 
 
 def run_workflow(
-    design: Design,
-    folder: Path,
-    profile: str,
-    *,
-    cores: int | None = None,
-    settings: Sequence[str] = (),
-    progress: Progress | None = None,
+    design: Design, folder: Path, engine: Engine, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Bring a cohort up to date by a workflow engine.
 
     Args:
         design: What to compute; must be the one in the folder, but for what is free in it.
         folder: The cohort's; made if absent, resumed if not. On a cluster all nodes must see it.
-        profile: ``local``, ``slurm``, or the folder of a Snakemake profile.
-        cores: Of this machine; all if absent. Clusters do not ask.
-        settings: Default resources for the engine, ``name=value`` (``slurm_partition=cpu``).
+        engine: How.
         progress: Told how many of how many are done, and the last one's outcome.
 
     Returns:
         The summary.
 
     Raises:
-        InputError: No engine, no such profile; another design is in the folder; another ffr3d is at work in it.
+        InputError: No engine, no such profile, a setting that is none; another design is in the folder; another ffr3d
+            is at work in it.
         ComputationError: The engine ended before every case had an outcome.
     """
-    program, chosen = _engine(), _profile(profile)
+    command = engine_command(engine)
     with held(design, folder) as todo:
         todo = list(written(design, todo, folder))
         for name in todo:
             _forget(folder, name)
-        write_atomically(folder / "plan.json", json.dumps(_plan(todo), indent=2))
-        if todo:
-            at_a_time = cores or len(os.sched_getaffinity(0))
+        (folder / LABELS).unlink(missing_ok=True)
+        plan = _plan(folder, todo, engine.licence)
+        write_atomically(folder / "plan.json", json.dumps(plan, indent=2))
+        if todo or engine.licence:
             teller = Teller(design, folder, 1, len(todo), progress)
-            command = _command(program, chosen, at_a_time, settings)
             left = set(todo)
             for row in _watched(command, folder, left):
                 teller.tell(told(row))
@@ -82,6 +101,10 @@ def run_workflow(
                 raise ComputationError(
                     f"{len(left)} cases have no outcome, {sorted(left)[0]} the first: the engine ended before "
                     f"(see {folder / 'workflow.log'}); the same command goes on"
+                )
+            if engine.licence and not (folder / LABELS).is_file():
+                raise ComputationError(
+                    f"no data set was written (see {folder / 'workflow.log'}); the same command tries again"
                 )
         return summary(design, folder, 1)
 
@@ -94,7 +117,7 @@ def _forget(folder: Path, name: str) -> None:
     """
     digest = manifest.sha256(folder / "cases" / f"{name}.yaml")
     certified = (folder / "cases" / name / CERTIFICATE).is_file()
-    for kind in (MESHES, OUTCOMES):
+    for kind in (SEGMENTS, MESHES, OUTCOMES):
         path = folder / kind / f"{name}.json"
         row = read(path)
         sound = row is not None and row["hash"] == digest
@@ -104,12 +127,18 @@ def _forget(folder: Path, name: str) -> None:
             path.unlink()
 
 
-def _plan(names: Sequence[str]) -> dict[str, Any]:
+def _plan(folder: Path, names: Sequence[str], labels: str) -> dict[str, Any]:
     """What the workflow reads."""
-    return {"cases": list(names), "step": [sys.executable, "-m", "pipeline.cohort.step"]}
+    step = [sys.executable, "-P", "-m", "pipeline.cohort.step"]
+    images = [name for name in names if _begins_with_ct(folder / "cases" / f"{name}.yaml")]
+    return {"cases": list(names), "images": images, "labels": labels, "step": step}
 
 
-def _engine() -> str:
+def _begins_with_ct(case: Path) -> bool:
+    return bool(yaml.safe_load(case.read_text())["input"]["kind"] == "ct")
+
+
+def _program() -> str:
     for place in (HOME / ".venv-hpc" / "bin" / "snakemake", shutil.which("snakemake")):
         if place is not None and Path(place).is_file():
             return str(place)
@@ -134,10 +163,36 @@ def _profile(name: str) -> Path:
     )
 
 
-def _command(program: str, profile: Path, cores: int, settings: Sequence[str]) -> list[str]:
-    command = [program, "--snakefile", str(WORKFLOW / "Snakefile"), "--profile", str(profile)]
+def engine_command(engine: Engine) -> list[str]:
+    """The engine's command line.
+
+    Raises:
+        InputError: No engine, no such profile, a setting that is none.
+    """
+    profile, cores = _profile(engine.profile), engine.cores or len(os.sched_getaffinity(0))
+    command = [_program(), "--snakefile", str(WORKFLOW / "Snakefile"), "--profile", str(profile)]
     command += ["--cores", str(cores)]
-    return [*command, "--default-resources", *settings] if settings else command
+    for one in engine.settings:
+        if not re.fullmatch(SETTING, one):
+            raise InputError(
+                field=f"--set {one}",
+                wanted="name=value, or rule:name=value, of letters, digits and . _ : , / @ + -",
+                got=one,
+                remedy="e.g. --set slurm_partition=cpu --set segment:gpu=1",
+            )
+    of_all = [one for one in engine.settings if ":" not in one.partition("=")[0]]
+    of_rules = [one for one in engine.settings if one not in of_all]
+    command += ["--default-resources", *of_all] if of_all else []
+    command += ["--set-resources", *of_rules] if of_rules else []
+    memory = free_memory()
+    if _local(profile) and math.isfinite(memory):
+        command += ["--resources", f"mem_mb={int(1024 * memory)}"]
+    return command
+
+
+def _local(profile: Path) -> bool:
+    told = yaml.safe_load((profile / "config.yaml").read_text()) or {}
+    return bool(told.get("executor", "local") == "local")
 
 
 def _watched(command: Sequence[str], folder: Path, left: set[str]) -> Iterator[dict[str, Any]]:

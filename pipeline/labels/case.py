@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -263,8 +262,3 @@ def _row(attributes: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
         "geometry_sha256": provenance["geometry_sha256"],
         "input": yaml.safe_load(provenance["case_yaml"])["input"]["kind"],
     }
-
-
-def group_hash(text: str) -> str:
-    """A short name of a group that tells nothing of what it is."""
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -13,11 +13,11 @@ import numpy as np
 
 from meshing.errors import InputError
 from pipeline import manifest
-from pipeline.cohort.design import Design, Variants, identifiers, load
+from pipeline.cohort.design import Design, Files, Variants, identifiers, load
 from pipeline.cohort.run import ledger
 from pipeline.labels import schema
-from pipeline.labels.case import group_hash, write_case
-from pipeline.manifest import write_atomically
+from pipeline.labels.case import write_case
+from pipeline.manifest import pseudonym, write_atomically
 
 log = logging.getLogger("ffr3d")
 
@@ -44,7 +44,7 @@ def export(
     design = load(cohort / "design.yaml")
     (target / "cases").mkdir(parents=True, exist_ok=True)
     known = {row["case"]: row for row in read_index(target)} if (target / INDEX).is_file() else {}
-    groups, pairs = _groups(design), _pairs(design)
+    groups, pairs = _groups(design, cohort), _pairs(design)
     rows, out = list[dict[str, Any]](), dict[str, dict[str, Any]]()
     noted = {row["case"]: row for row in ledger(cohort) if row["event"] == "failed"}
     for name in identifiers(design):
@@ -74,7 +74,7 @@ def export(
         raise InputError(
             file=cohort,
             wanted="a cohort with a case of PASS or WARN",
-            got=f"none of {design.count}",
+            got=f"none of {len(identifiers(design))}",
             remedy="see its ledger.jsonl",
         )
     shares = design.splits.model_dump()
@@ -141,19 +141,32 @@ def splits(groups: Sequence[str], seed: int, shares: Mapping[str, float]) -> dic
         shares: Of the groups, by split; they add up to 1.
     """
     names, limits = list(shares), np.cumsum(list(shares.values()))
-    places = {group: int(group_hash(f"{seed} {group}"), 16) / 16**12 for group in groups}
+    places = {group: int(pseudonym(f"{seed} {group}"), 16) / 16**12 for group in groups}
     return {
         group: names[min(int(np.searchsorted(limits, place, side="right")), len(names) - 1)]
         for group, place in places.items()
     }
 
 
-def _groups(design: Design) -> dict[str, str]:
-    """Of every case: its own tree, or the one vessel all variants are of."""
+def _groups(design: Design, cohort: Path) -> dict[str, str]:
+    """Of every case: its own tree, the one vessel all variants are of, or the file with its vessel."""
     names = identifiers(design)
+    if isinstance(design.vessel, Files):
+        return {name: pseudonym(_vessel_of(cohort, name)) for name in names}
     if isinstance(design.vessel, Variants):
-        return dict.fromkeys(names, group_hash(str(design.vessel.case)))
-    return {name: group_hash(f"{design.name} {design.seed} {name}") for name in names}
+        return dict.fromkeys(names, pseudonym(str(design.vessel.case)))
+    return {name: pseudonym(f"{design.name} {design.seed} {name}") for name in names}
+
+
+def _vessel_of(cohort: Path, name: str) -> str:
+    """What tells the vessel of a case from others: its file; of a phantom, all that makes it."""
+    import yaml
+
+    path = cohort / "cases" / f"{name}.yaml"
+    if not path.is_file():  # it could not be made
+        return name
+    told = yaml.safe_load(path.read_text())["input"]
+    return str(told["path"]) if told.get("path") else json.dumps(told, sort_keys=True)
 
 
 def _pairs(design: Design) -> dict[str, str]:

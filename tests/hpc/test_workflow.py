@@ -16,7 +16,7 @@ from meshing.errors import InputError
 from pipeline.cohort import step
 from pipeline.cohort.design import load
 from pipeline.cohort.run import ledger
-from pipeline.cohort.workflow import run_workflow
+from pipeline.cohort.workflow import Engine, run_workflow
 
 FFR3D = Path(sys.executable).parent / "ffr3d"
 pytestmark = pytest.mark.slow
@@ -63,4 +63,4 @@ def test_nothing_is_left_to_do(local, design, command):
 
 def test_no_such_profile(engine, design, tmp_path):
     with pytest.raises(InputError, match="local, slurm"):
-        run_workflow(load(design), tmp_path / "c", "lsf-of-another-place")
+        run_workflow(load(design), tmp_path / "c", Engine("lsf-of-another-place"))

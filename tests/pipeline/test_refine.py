@@ -200,7 +200,7 @@ def stages(monkeypatch, tmp_path):
     monkeypatch.setattr(runner, "next_attempt", double)
     original = runner._child
     monkeypatch.setattr(
-        runner, "_child", lambda command: original([command[0], str(program), *command[3:]])
+        runner, "_child", lambda command: original([command[0], str(program), *command[-2:]])
     )
 
 

@@ -6,6 +6,7 @@ import textwrap
 import pytest
 
 from meshing.errors import ComputationError, InputError
+from pipeline import failure
 from pipeline import run as runner
 from pipeline.case import Case
 from pipeline.manifest import Manifest
@@ -47,7 +48,7 @@ def stages(monkeypatch, tmp_path):
     monkeypatch.setattr(runner, "STAGES", chain)
     original = runner._child
     monkeypatch.setattr(
-        runner, "_child", lambda command: original([command[0], str(program), *command[3:]])
+        runner, "_child", lambda command: original([command[0], str(program), *command[-2:]])
     )
 
 
@@ -103,16 +104,16 @@ class TestStages:
         assert calls(folder) == ["a"]
 
     @pytest.mark.parametrize(
-        ("kind", "error", "words"),
+        ("kind", "error", "words", "named"),
         [
-            ("kill", ComputationError, "SIGKILL"),
-            ("input", InputError, "f, k: wanted w; got g"),
-            ("fail", ComputationError, "exit status 1"),
-            ("nothing", ComputationError, "without writing b/out.txt"),
+            ("kill", ComputationError, "SIGKILL", "too large"),
+            ("input", InputError, "f, k: wanted w; got g", "input"),
+            ("fail", ComputationError, "exit status 1", "b"),
+            ("nothing", ComputationError, "without writing b/out.txt", "b"),
         ],
     )
     def test_a_failed_stage_is_told_and_the_next_run_goes_on_there(
-        self, case, tmp_path, kind, error, words
+        self, case, tmp_path, kind, error, words, named
     ):
         folder = tmp_path / "run"
         folder.mkdir()
@@ -121,8 +122,10 @@ class TestStages:
             run(case, folder)
         assert calls(folder) == ["a", "b"]
         assert list(Manifest.open(folder).stages) == ["a"]
+        assert failure.read(folder) == named
         (folder / "fault-b").unlink()
         run(case, folder)
+        assert failure.read(folder) is None
         assert calls(folder) == ["b", "c"]
         assert (folder / "c" / "out.txt").read_text() == "abc"
 

@@ -6,7 +6,8 @@ import yaml
 
 from meshing.errors import InputError
 from pipeline.case import PhantomInput
-from pipeline.cohort.design import Design, PhantomCases, dimensions, identifiers, load, sobol
+from pipeline.cohort.design import Design, dimensions, identifiers, load, sobol
+from pipeline.cohort.phantoms import PhantomCases
 from pipeline.phantom import build
 
 RANGES = {

@@ -42,7 +42,9 @@ def stub(tmp_path, monkeypatch):
         program = tmp_path / "stub.py"
         program.write_text(textwrap.dedent(STUB).replace("WAIT", str(wait)))
         monkeypatch.setattr(
-            runner, "command", lambda case, folder, stop: [sys.executable, program, case, folder]
+            runner,
+            "command",
+            lambda case, folder, stop, given=(): [sys.executable, program, case, folder],
         )
 
     use()
@@ -140,7 +142,7 @@ def test_killed_it_goes_on(tmp_path):
     program = (
         "import sys; from pathlib import Path; import pipeline.cohort.run as r\n"
         "one = sys.modules['pipeline.cohort.one']\n"
-        f"one.command = lambda case, folder, stop: [sys.executable, {str(stub)!r}, str(case), str(folder)]\n"
+        f"one.command = lambda case, folder, stop, given=(): [sys.executable, {str(stub)!r}, str(case), str(folder)]\n"
         "from pipeline.cohort.design import load\n"
         f"r.run(load(Path({str(path)!r})), Path({str(folder)!r}), workers=1)"
     )

@@ -15,7 +15,7 @@ from pipeline.case_file import dump
 from pipeline.cohort import step
 from pipeline.cohort.design import Design
 from pipeline.cohort.one import CERTIFICATE
-from pipeline.cohort.workflow import run_workflow
+from pipeline.cohort.workflow import Engine, run_workflow
 from pipeline.manifest import sha256
 
 workflow = sys.modules["pipeline.cohort.workflow"]
@@ -106,4 +106,6 @@ def test_no_engine(tmp_path, monkeypatch):
     monkeypatch.setattr(workflow, "HOME", tmp_path)
     monkeypatch.setattr(workflow.shutil, "which", lambda name: None)
     with pytest.raises(InputError, match="make hpc"):
-        run_workflow(Design.model_validate({"name": "d", "count": 1}), tmp_path / "c", "local")
+        run_workflow(
+            Design.model_validate({"name": "d", "count": 1}), tmp_path / "c", Engine("local")
+        )
