@@ -137,6 +137,8 @@ class VesselMesh:
         try:
             data = json.loads(path.read_text())
             patches = tuple(Patch(**patch) for patch in data["patches"])
+            if Path(data["mesh"]).name != data["mesh"]:
+                raise ValueError(f"a mesh file elsewhere: {data['mesh']}")
             return cls(path.parent / data["mesh"], patches, data.get("quality", {}))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from pipeline.manifest import Manifest
 from pipeline.refine import sizes_of
 
 log = logging.getLogger("ffr3d")
+LAUNCHER = "FFR3D_LAUNCHER"
+"""Environment variable: what starts the solver's ranks where they run on several nodes, e.g. ``srun -n {n}``."""
 
 
 def image(folder: Path, case: Case) -> None:
@@ -113,8 +116,7 @@ def run_solver(target: Path, case: Case, *, restart: bool) -> None:
     """
     from pipeline.run import die_with_parent
 
-    ranks = case.solver.ranks or physical_cores()
-    command = [mpiexec(), "-n", str(ranks), sys.executable, "-P", "-m", "solver"]
+    command = [*launcher(case.solver.ranks), sys.executable, "-P", "-m", "solver"]
     command += [str(target / "problem.json")]
     command += ["--restart", str(target / "state.h5")] if restart else []
     status = subprocess.run(
@@ -209,12 +211,37 @@ def mpiexec() -> str:
     return found
 
 
+def launcher(ranks: int | None) -> list[str]:
+    """What starts the ranks: ``mpiexec`` on this machine, or what ``FFR3D_LAUNCHER`` says, on nodes of a cluster.
+
+    Args:
+        ranks: How many; None: one a core of this machine, or, with a launcher, one a task of the job.
+
+    Raises:
+        InputError: There is no ``mpiexec``; or the launcher does not say where the number of ranks goes.
+    """
+    told = os.environ.get(LAUNCHER)
+    if not told:
+        return [mpiexec(), "-n", str(ranks or physical_cores())]
+    if "{n}" not in told:
+        raise InputError(
+            field=LAUNCHER,
+            wanted="a command with {n} for the number of ranks",
+            got=told,
+            remedy=f"export {LAUNCHER}='srun -n {{n}}'; without it the ranks start on this machine",
+        )
+    count = ranks or int(os.environ.get("SLURM_NTASKS", physical_cores()))
+    return [word.replace("{n}", str(count)) for word in shlex.split(told)]
+
+
 def mpi_environment() -> dict[str, str]:
     """Environment of the MPI job: one thread a rank; shared memory transport on one machine; large pages.
 
     Inside a job of a queue its ranks are started here, on the node the job was given, not by the queue again: a step
-    within a step is refused.
+    within a step is refused. With ``FFR3D_LAUNCHER`` they are started by that, and its network is its own.
     """
+    if os.environ.get(LAUNCHER):
+        return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     outer = {
         name: value
         for name, value in os.environ.items()

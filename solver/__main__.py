@@ -37,7 +37,11 @@ def _log_on_root(rank: int) -> None:
 def main() -> int:
     """Run; return the exit status: 0 done, 1 no result, 2 bad input, 3 stopped at the end of the steady branch."""
     arguments = _arguments()
-    from solver.engine import MPI
+    try:
+        from solver.engine import MPI
+    except InputError as error:  # of the environment: every rank's
+        sys.stderr.write(f"error: {error}\n")
+        return 2
     from solver.parallel import abort_on_error, on_root
     from solver.run import solve
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
-import platform
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -40,24 +37,9 @@ for _part in ("dolfinx.fem.petsc", "dolfinx.io", "dolfinx.graph", "dolfinx.la"):
 __all__ = ["JIT_OPTIONS", "MPI", "PETSc", "basix", "dolfinx", "element", "mixed_element", "ufl"]
 
 
-def _cpu() -> str:
-    """What tells one processor model from another (kernels are compiled for it)."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        told = [line for line in lines if line.startswith(("model name", "flags"))][:2]
-    except OSError:
-        told = [platform.processor()]
-    return hashlib.sha256("\n".join([platform.machine(), *told]).encode()).hexdigest()[:12]
-
-
-def _jit_options() -> dict[str, Any]:
-    root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return {
-        "cffi_extra_compile_args": ["-O3", "-march=native", "-ffast-math", "-fno-finite-math-only"],
-        "cache_dir": root / "ffr3d" / f"kernels-{_cpu()}",
-        "timeout": 300,
-    }
-
-
-JIT_OPTIONS = _jit_options()
+JIT_OPTIONS: dict[str, Any] = {
+    "cffi_extra_compile_args": ["-O3", "-march=native", "-ffast-math", "-fno-finite-math-only"],
+    "cache_dir": kernels.folder(),
+    "timeout": 300,
+}
 kernels.claim(JIT_OPTIONS["cache_dir"])

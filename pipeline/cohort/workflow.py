@@ -85,6 +85,7 @@ def run_workflow(
         ComputationError: The engine ended before every case had an outcome.
     """
     command = engine_command(engine)
+    environment = _environment(local=_local(_profile(engine.profile)))
     with held(design, folder) as todo:
         todo = list(written(design, todo, folder))
         for name in todo:
@@ -95,7 +96,7 @@ def run_workflow(
         if todo or engine.licence:
             teller = Teller(design, folder, 1, len(todo), progress)
             left = set(todo)
-            for row in _watched(command, folder, left):
+            for row in _watched(command, environment, folder, left):
                 teller.tell(told(row))
             if left:
                 raise ComputationError(
@@ -195,14 +196,22 @@ def _local(profile: Path) -> bool:
     return bool(told.get("executor", "local") == "local")
 
 
-def _watched(command: Sequence[str], folder: Path, left: set[str]) -> Iterator[dict[str, Any]]:
-    """Run the engine; give the outcome of each case as it appears, and take the case out of ``left``."""
-    environment = {
+def _environment(*, local: bool) -> dict[str, str]:
+    """Of the engine and its jobs: nothing is imported from where they run; on a cluster kernels are the node's."""
+    node = {} if local else {"FFR3D_KERNELS": f"/tmp/ffr3d-kernels-{os.getuid()}"}
+    return {
+        **node,
         **os.environ,
         "PYTHONPATH": str(HOME),
         "PYTHONSAFEPATH": "1",
         "OMP_NUM_THREADS": "1",
     }
+
+
+def _watched(
+    command: Sequence[str], environment: dict[str, str], folder: Path, left: set[str]
+) -> Iterator[dict[str, Any]]:
+    """Run the engine; give the outcome of each case as it appears, and take the case out of ``left``."""
     with (folder / "workflow.log").open("ab") as out:
         engine = subprocess.Popen(
             command,

@@ -104,15 +104,22 @@ def _hashes(run: Path) -> dict[str, str]:
 
 
 def _public(path: Path) -> str:
-    """A case without the folders of its files: they may tell who made it."""
+    """A case without folders and names of its files: they may tell who made it, or whose it is."""
     told = yaml.safe_load(path.read_text())
     source = told["input"]
     for key in ("path", "model"):
         if source.get(key):
-            source[key] = Path(source[key]).name
+            source[key] = _nameless(source[key])
     if source.get("caps"):
-        source["caps"] = {name: Path(file).name for name, file in source["caps"].items()}
+        source["caps"] = {name: _nameless(file) for name, file in source["caps"].items()}
     return yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
+
+
+def _nameless(file: str) -> str:
+    path = Path(file)
+    return manifest.pseudonym(path.name) + "".join(
+        path.suffixes[-2:] if path.name.lower().endswith(".gz") else path.suffixes[-1:]
+    )
 
 
 def _labels(told: Mapping[str, Any], solution: Solution) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -190,11 +191,20 @@ def _reasons(run: Path, noted: Mapping[str, Any] | None) -> list[str]:
         told = json.loads((run / "certify" / "certificate.json").read_text())
         return [str(reason) for reason in told["reasons"]]
     except (OSError, ValueError, KeyError):
-        return ["not computed yet"] if noted is None else [str(x) for x in noted["reasons"]]
+        reasons = ["not computed yet"] if noted is None else noted["reasons"]
+        return [re.sub(r"/[^\s:;,]+", "(a file)", str(x)) for x in reasons]  # may be a patient's
 
 
 def _case_hash(run: Path) -> str:
     return manifest.sha256(run / "case.yaml")
+
+
+def _public_choices(design: Design) -> dict[str, Any]:
+    """A design without the files and folders it names: they may tell whose they are."""
+    told = design.model_dump(mode="json")
+    for key in ("case", "paths"):
+        told["vessel"].pop(key, None)
+    return told
 
 
 def _datasheet(
@@ -207,6 +217,7 @@ def _datasheet(
     template = jinja2.Template(text, undefined=jinja2.StrictUndefined, trim_blocks=True)
     told: str = template.render(
         design=design,
+        choices=_public_choices(design),
         rows=rows,
         out=out,
         licence=licence,

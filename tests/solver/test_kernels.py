@@ -53,3 +53,28 @@ def test_beside_another_only_old_ones(folder, other):
 def test_a_folder_that_cannot_be_made_is_left_alone(tmp_path):
     (tmp_path / "file").write_text("")
     claim(tmp_path / "file" / "kernels")
+
+
+def _solver(place, folder):
+    """Start the solver with kernels there."""
+    environment = {**os.environ, "FFR3D_KERNELS": str(place)}
+    command = [sys.executable, "-m", "solver", str(folder / "problem.json")]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_a_folder_of_the_node_is_made_for_this_user_only(tmp_path):
+    done = _solver(tmp_path / "node" / "kernels", tmp_path)
+    assert "problem.json" in done.stderr  # which is not there; kernels were found a place
+    assert (tmp_path / "node" / "kernels").stat().st_mode & 0o777 == 0o700
+
+
+def test_code_is_not_loaded_from_where_others_write(tmp_path):
+    place = tmp_path / "open"
+    place.mkdir()
+    place.chmod(0o777)
+    done = _solver(place, tmp_path)
+    assert done.returncode == 2
+    assert "others can write" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from meshing.errors import InputError
 from meshing.vessel import VesselMesh, write_arrays
 
 
@@ -95,3 +96,11 @@ def test_states_are_in_the_order_of_their_keys(found):
     with h5py.File(found[1] / "state.h5") as f:
         keys = f["velocity_keys"][:]
     assert (np.diff(keys) > 0).all()
+
+
+def test_a_mesh_elsewhere_is_refused(fork, tmp_path):
+    told = json.loads(fork.read_text())
+    told["mesh"] = f"../{fork.parent.name}/mesh.h5"
+    (tmp_path / "mesh.json").write_text(json.dumps(told))
+    with pytest.raises(InputError, match="elsewhere"):
+        VesselMesh.load(tmp_path / "mesh.json")
