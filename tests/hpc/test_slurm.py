@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.cohort.run import ledger
 
+ROOT = Path(__file__).parents[2]
 FFR3D = Path(sys.executable).parent / "ffr3d"
 pytestmark = pytest.mark.slow
 
@@ -96,3 +97,28 @@ def test_slurm_was_asked_for_what_the_meshes_need(slurm, disturbed):
     assert "slurm" in log.lower()
     sizes = [json.loads(path.read_text()) for path in sorted((folder / "meshes").glob("*.json"))]
     assert all(5_000 < size["cells"] < 50_000 for size in sizes)
+
+
+def test_one_case_on_two_nodes(slurm, local, tmp_path):
+    """A job of the site's script: the ranks are started by srun, one on each node; the answer is that of one rank."""
+    cohort, _ = local
+    name = "six-00000"
+    script = ROOT / "hpc" / "slurm" / "job.sh"
+    options = ["--wait", "-N", "2", "--ntasks-per-node=1", "-t", "20", "-p", "cpu"]
+    log = tmp_path / "job.log"
+    command = ["sbatch", *options, "-o", log, script, cohort / "cases" / f"{name}.yaml"]
+    done = subprocess.run(
+        [*command, "-o", tmp_path / "run", "--to", "certify"],
+        env={**slurm.environment, "FFR3D": str(FFR3D), "UCX_TLS": "self,sm,tcp"},
+        check=False,
+    )
+    assert done.returncode == 0, tail(log)
+    flow = json.loads((tmp_path / "run" / "solve" / "flow.json").read_text())
+    assert flow["ranks"] == 2
+    assert len(flow["rank_memory_GiB"]) == 2
+    both = [
+        json.loads((run / "ffr" / "ffr.json").read_text())
+        for run in (tmp_path / "run", cohort / "cases" / name)
+    ]
+    for one, other in zip(*(told["vessels"] for told in both), strict=True):
+        assert one["ffr"] == pytest.approx(other["ffr"], abs=1e-6)
