@@ -28,7 +28,6 @@ from pipeline.attempts import Refinement, TooLargeError
 from pipeline.case import Case, CtInput
 from pipeline.case_file import dump, input_files
 from pipeline.manifest import Manifest, StageRecord
-from pipeline.refine import next_attempt
 
 log = logging.getLogger("ffr3d")
 
@@ -188,6 +187,8 @@ def _keep_refinement(ledger: Manifest, case: Case, folder: Path, *, forced: bool
 
 def _better_mesh(case: Case, folder: Path, tried: Refinement, why: str) -> None:
     """Choose the sizes of the next mesh from the solution there is."""
+    from pipeline.refine import next_attempt
+
     attempt = next_attempt(folder, case, tried)
     tried.attempts.append(attempt)
     log.info("%-8s %s on %d cells: another mesh follows", "adapt", why, attempt.cells)

@@ -20,7 +20,6 @@ from pipeline.attempts import Attempt, TooLargeError, free_memory
 from pipeline.case import Case, CtInput
 from pipeline.case_file import load
 from pipeline.manifest import Manifest
-from pipeline.refine import sizes_of
 
 log = logging.getLogger("ffr3d")
 LAUNCHER = "FFR3D_LAUNCHER"
@@ -63,6 +62,7 @@ def mesh(folder: Path, case: Case) -> None:
     from meshing.faults import NoMeshError
     from meshing.generate import generate
     from pipeline.anatomy import to_lumen
+    from pipeline.refine import sizes_of
 
     picture = folder / "mesh" / "fault.png"
     picture.unlink(missing_ok=True)

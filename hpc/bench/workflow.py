@@ -1,21 +1,29 @@
 """What the workflow engine costs: seconds a case over what the cases take, and its memory as their number grows.
 
 ``python hpc/bench/workflow.py [--cases 1000]``: that many cases whose two jobs write their files and nothing else, by
-the local profile. ``--real N``: N tiny trees with the real solver, one at a time; wall time less their stages' own.
+the local profile. ``--real N``: N short tubes with the real solver, one at a time; wall time less their stages' own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
-from pipeline.cohort.design import Design
+import numpy as np
+import yaml
+
+from pipeline.cohort.design import load
 from pipeline.cohort.workflow import Engine, engine_command, run_workflow
+from pipeline.phantom import exact_surface, tube
+from pipeline.surface.mesh import write_stl
 
 STUB = """
 import json, pathlib, sys
@@ -25,14 +33,14 @@ path = pathlib.Path({"mesh": "meshes", "solve": "outcomes"}[kind], f"{name}.json
 path.parent.mkdir(exist_ok=True)
 path.write_text(json.dumps(told))
 """
-TINY = {
+TINY: dict[str, Any] = {
     "name": "tiny",
-    "seed": 5,
-    "vessel": {"kind": "phantom", "inlet_diameter_mm": [3.0, 3.4], "min_diameter_mm": [1.9, 2.0],
-               "side_branches": [0, 0], "lesions": [0, 0]},
-    "case": {"mesh": {"elements_per_diameter": 3, "elements_across_throat": 4, "order": 1},
+    "vessel": {"kind": "files", "paths": ["cases/*.yaml"]},
+    "case": {"mesh": {"elements_per_diameter": 3, "elements_across_throat": 3, "order": 1},
+             "anatomy": {"inlet_extension_diameters": 0, "outlet_extension_diameters": 0},
              "solver": {"element": "P1-P1"}, "certificate": {"levels": 1}},
 }  # fmt: skip
+LENGTH_MM, RADIUS_MM = 12.0, 1.5
 
 
 def main() -> None:
@@ -72,12 +80,9 @@ def stubs(folder: Path, count: int) -> None:
             time.sleep(1.0)
     wall = time.monotonic() - began
     done = len(list((folder / "outcomes").glob("*.json")))
-    tenths = [
-        max(memory[len(memory) * k // 10 : len(memory) * (k + 1) // 10] or [0.0]) for k in range(10)
-    ]
     print(  # noqa: T201
         f"{done} of {count} cases in {wall:.0f} s: {wall / count:.2f} s a case; engine's memory by tenths of the time "
-        f"[MiB]: {' '.join(f'{x:.0f}' for x in tenths)}"
+        f"[MiB]: {' '.join(f'{x:.0f}' for x in tenths(memory))}"
     )
 
 
@@ -93,18 +98,78 @@ def resident_MiB(pid: int) -> float:  # noqa: N802 - a unit
 
 
 def real(folder: Path, count: int) -> None:
-    """Tiny trees, the real solver, one core."""
-    began = time.monotonic()
-    told = run_workflow(Design.model_validate({**TINY, "count": count}), folder, Engine("local", 1))
+    """Short tubes under pressures of their own, the real solver, one core."""
+    design = folder / "design.yaml"
+    (folder / "cases").mkdir(parents=True)
+    s = np.linspace(0.0, LENGTH_MM, 25)
+    line = tube(np.column_stack([0 * s, 0 * s, s]), np.full(len(s), RADIUS_MM))
+    write_stl(exact_surface(line), folder / "tube.stl")
+    for k in range(count):
+        told = {
+            "name": f"t{k:05d}",
+            "input": {"kind": "surface", "path": str(folder / "tube.stl")},
+            "physiology": {"mean_aortic_pressure_mmHg": 70.0 + 40.0 * k / count},
+        }
+        (folder / "cases" / f"t{k:05d}.yaml").write_text(yaml.safe_dump(told))
+    design.write_text(yaml.safe_dump(TINY))
+    began, cohort = time.monotonic(), folder / "cohort"
+    with Watch("snakemake") as engine, Watch("") as driver:
+        told = run_workflow(load(design), cohort, Engine("local", 1))
     wall = time.monotonic() - began
     stages = [
         sum(stage["seconds"] for stage in json.loads(path.read_text())["stages"].values())
-        for path in (folder / "cases").glob("*/run.json")
+        for path in (cohort / "cases").glob("*/run.json")
     ]
     print(  # noqa: T201
-        f"{count} trees in {wall:.0f} s ({told['verdicts']}), their stages {sum(stages):.0f} s: "
-        f"{(wall - sum(stages)) / count:.2f} s a case over them"
+        f"{count} tubes in {wall:.0f} s ({told['verdicts']}), their stages {sum(stages):.0f} s: "
+        f"{(wall - sum(stages)) / count:.2f} s a case over them; memory by tenths of the time [MiB]: engine {engine}, "
+        f"driver {driver}"
     )
+
+
+class Watch:
+    """Looks every few seconds at the memory of a child process by name, or at this one's."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._memory, self._over = name, list[float](), threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def __str__(self) -> str:
+        return " ".join(f"{x:.0f}" for x in tenths(self._memory))
+
+    def _look(self) -> None:
+        while not self._over.wait(2.0):
+            mine = [os.getpid()] if not self._name else children(os.getpid())
+            found = [resident_MiB(pid) for pid in mine if self._name in words(pid)]
+            self._memory.append(max(found, default=0.0))
+
+
+def children(pid: int) -> list[int]:
+    """Child processes of one."""
+    told = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(word) for path in told for word in path.read_text().split()]
+
+
+def words(pid: int) -> str:
+    """Command line of a process; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def tenths(memory: list[float]) -> list[float]:
+    """The largest value of each tenth of the time."""
+    n = len(memory)
+    return [max(memory[n * k // 10 : n * (k + 1) // 10] or [0.0]) for k in range(10)]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import savgol_filter
 
 from pipeline.anatomy.surface import Floats
 from pipeline.anatomy.trace import RawLine
@@ -80,6 +79,8 @@ def smooth(raw: RawLine) -> Line:
     window = 2 * round(_HALF_WINDOW / FINE) + 1
     if len(line.points) <= window:
         return line
+    from scipy.signal import savgol_filter  # half a second, which not every stage should wait
+
     points = line.points
     for _ in range(2):
         points = savgol_filter(points, window, 3, axis=0)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import find_peaks
 
 from pipeline.anatomy.profile import Profile, baseline, profile_of
 from pipeline.anatomy.reference import Span, local_reference
@@ -83,6 +82,8 @@ def _known(found: list[tuple[Profile, Valley]], profile: Profile, valley: Valley
 
 def _valleys(profile: Profile) -> list[Valley]:
     """Narrowings of one profile with their references."""
+    from scipy.signal import find_peaks  # half a second, which not every stage should wait
+
     normal = baseline(profile)
     clipped = np.minimum(profile.diameter, _BULGE * normal)
     depth = -np.log(gaussian_filter1d(clipped, 2.0, mode="nearest"))

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from vmtk import vtkvmtk
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.vtkCommonCore import vtkIdList
 
@@ -94,6 +93,8 @@ def _vmtk(surface: Surface, source: int, targets: Sequence[int]) -> list[RawLine
     one.InsertNextId(source)
     for target in targets:
         many.InsertNextId(target)
+    from vmtk import vtkvmtk  # half a second, which only who traces should wait
+
     lines = vtkvmtk.vtkvmtkPolyDataCenterlines()
     lines.SetInputData(poly_data(surface.points, surface.triangles))
     lines.SetSourceSeedIds(one)

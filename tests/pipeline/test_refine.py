@@ -197,7 +197,7 @@ def stages(monkeypatch, tmp_path):
         (folder / str(2 * cells)).write_text(str(2 * cells))
         return attempt(cells, sizes=str(2 * cells))
 
-    monkeypatch.setattr(runner, "next_attempt", double)
+    monkeypatch.setattr("pipeline.refine.next_attempt", double)
     original = runner._child
     monkeypatch.setattr(
         runner, "_child", lambda command: original([command[0], str(program), *command[-2:]])
@@ -259,7 +259,7 @@ class TestRun:
         def throats(folder, adapt, tried):
             return attempt(1000, throats=(0.5,))
 
-        monkeypatch.setattr(runner, "next_attempt", throats)
+        monkeypatch.setattr("pipeline.refine.next_attempt", throats)
         ledger = run(case_with(rounds=1), folder)
         assert calls(folder) == ["anatomy", "mesh", "solve", "mesh", "mesh", "solve"]
         assert ledger.refinement.withdrawn is None
@@ -290,7 +290,7 @@ class TestRun:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(runner, "next_attempt", killed)
+            patch.setattr("pipeline.refine.next_attempt", killed)
             with pytest.raises(KeyboardInterrupt):
                 run(case_with(when="always", rounds=1), folder)
         assert calls(folder) == ["anatomy", "mesh", "solve"]
