@@ -49,7 +49,8 @@ hpc: ## the workflow engine for cohorts on clusters (ffr3d cohort --profile), in
 	@hpc/setup.sh
 
 test-slurm: hpc ## a cohort through a real Slurm of two nodes on this machine, as root: a job killed, a node drained, the controller restarted
-	@command -v slurmctld >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null
+	@command -v slurmctld >/dev/null || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null; }
 	FFR3D_SLURM=1 $(PY) -m pytest -v tests/hpc
 
 clean: ## remove what can be made again (not runs/)
