@@ -55,6 +55,7 @@ class Kept:
         walks: Its walks, cut.
         ends: Where they end, by name of the walk; not those that others go on from, or that run into others.
         middles: Of all walks of the side, thin ones too, ``(n, 3)``.
+        radii: Of the vessels there without their lesions [mm], ``(n,)``.
         counts: Which of these are kept, ``(n,)``.
         ostium: Where the tree leaves the aorta.
     """
@@ -63,6 +64,7 @@ class Kept:
     walks: tuple[Walk, ...]
     ends: dict[str, Array]
     middles: Array
+    radii: Array
     counts: Mask
     ostium: Array
 
@@ -96,13 +98,25 @@ class Kept:
             tuple(kept),
             ends,
             middles,
+            np.concatenate([reference_radius(walk) for walk in every]),
             np.concatenate(counts) | inside,  # a thin branch begins inside its parent
             kept[0].points[int(np.argmax(outside))],
         )
 
     def holds(self, anatomy: Scanned, points: Array) -> Mask:
-        """Which points are nearer to a kept vessel than to a thin one."""
-        return np.asarray(self.counts[cKDTree(self.middles).query(anatomy.bent(points))[1]])
+        """Which points are nearer to the healthy wall of a kept vessel than to that of a thin one.
+
+        To the wall, for a voxel of a throat may be nearer to the middle of a thin branch; to the healthy one, for a
+        throat's own is not where the vessel is.
+        """
+        place = anatomy.bent(points)
+        gaps = []
+        for part in (self.counts, ~self.counts):
+            if not part.any():
+                return np.full(len(points), bool(self.counts.any()))
+            away, nearest = cKDTree(self.middles[part]).query(place)
+            gaps.append(np.asarray(away) - self.radii[part][nearest])
+        return np.asarray(gaps[0] <= gaps[1])
 
 
 def _gaps(points: Array, walk: Walk) -> Array:

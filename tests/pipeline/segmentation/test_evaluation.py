@@ -1,7 +1,9 @@
 """What `make eval-segmentation` measures, on trees drawn by hand and on a drawn heart."""
 
+import dataclasses
 import importlib
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,20 @@ def test_a_found_lumen_is_cut_where_the_exact_one_is(flows, heart, kept):
     everything = Volume(np.ones_like(exact.array), exact.affine)
     cut, _ = flows.found_shares(heart, kept, everything, body)
     assert 0 < cut.array.sum() < everything.array.sum()
+
+
+def test_a_throat_beside_a_thin_branch_is_the_vessels(flows, heart, kept):
+    """Nearer to the branch's middle, but where the vessel was before its lesion."""
+    along = np.linspace(0.0, 10.0, 34)
+    vessel = np.column_stack([along, 0 * along, 0 * along])
+    branch = vessel + np.array([0.0, 1.6, 0.0])
+    told = {"middles": np.concatenate([vessel, branch]), "radii": np.repeat([1.5, 0.6], 34)}
+    two = dataclasses.replace(kept, **told, counts=np.repeat([True, False], 34))
+    straight = types.SimpleNamespace(bent=lambda points: points)
+    at = np.array([[5.0, 0.9, 0.0], [5.0, 1.4, 0.0], [5.0, 2.0, 0.0]])
+    assert two.holds(straight, at).tolist() == [True, False, False]
+    alone = dataclasses.replace(two, counts=np.ones(68, dtype=bool))
+    assert alone.holds(straight, at).all()
 
 
 def test_ends_go_to_the_vessel_they_lie_on(flows, heart, kept):
