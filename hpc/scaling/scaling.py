@@ -156,6 +156,8 @@ def tube_run(output: Path, ranks: int) -> Path:
 
 def draw(told: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """Seconds of each part over ranks; what an ideal machine would do dashed."""
+    from matplotlib.ticker import LogLocator, ScalarFormatter
+
     from pipeline.report.charts import sheet
     from pipeline.report.colours import STEM, VESSELS
 
@@ -163,7 +165,7 @@ def draw(told: dict[str, list[dict[str, Any]]], path: Path) -> None:
     with sheet(5.2 * len(kinds), 4.2) as figure:
         axes = figure.subplots(1, len(kinds), squeeze=False)[0]
         for name, place in zip(kinds, axes, strict=True):
-            rows = told[name]
+            rows = sorted(told[name], key=lambda row: row["ranks"])
             ranks = [row["ranks"] for row in rows]
             for part, colour in zip(PARTS, VESSELS, strict=False):
                 place.loglog(ranks, _of(rows, part), "o-", color=colour, label=part)
@@ -175,10 +177,12 @@ def draw(told: dict[str, list[dict[str, Any]]], path: Path) -> None:
             place.set_title(f"{name}: {what}", loc="left", fontsize=9.5)
             place.set_xticks(ranks, [str(n) for n in ranks])
             place.minorticks_off()
+            place.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            place.yaxis.set_major_formatter(ScalarFormatter())
             place.set_xlabel("MPI ranks")
             place.set_ylabel("Time [s]")
         handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", ncols=len(PARTS))
+        figure.legend(handles, names, loc="outside upper center", ncols=2 * len(kinds))
         figure.savefig(path, dpi=150)
 
 
