@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 from anatomy import STEP, Array, Scanned, Walk, reference_radius
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from meshing.errors import ComputationError
@@ -148,7 +149,7 @@ def exact_shares(anatomy: Scanned, kept: Kept) -> tuple[Volume, Mask]:
 
 
 def found_shares(anatomy: Scanned, kept: Kept, shares: Volume, body: Mask) -> tuple[Volume, Mask]:
-    """Shares that were found, cut where the exact tree is cut.
+    """Shares that were found, cut where the exact tree is cut; what then hangs on no vessel that counts is lost.
 
     Args:
         anatomy: What was scanned.
@@ -161,6 +162,16 @@ def found_shares(anatomy: Scanned, kept: Kept, shares: Volume, body: Mask) -> tu
     cut, lumen = shares.array.copy(), body.copy()
     cut[tuple(index[~holds].T)] = 0
     lumen[tuple(index[~holds].T)] = False
+    pieces, count = ndimage.label(lumen, np.ones((3, 3, 3)))
+    if count > 1:
+        voxels = np.argwhere(lumen)
+        places = anatomy.bent(shares.to_world(voxels.astype(np.float64)))
+        first = voxels[np.linalg.norm(places - kept.ostium, axis=1).argmin()]
+        lost = lumen & (pieces != pieces[tuple(first)])
+        cut[
+            ndimage.binary_dilation(lost, np.ones((3, 3, 3))) & (pieces != pieces[tuple(first)])
+        ] = 0
+        lumen &= ~lost
     return Volume(cut, shares.affine), lumen
 
 

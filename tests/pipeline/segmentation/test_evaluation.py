@@ -194,3 +194,19 @@ def test_side_branches_come_near_no_vessel_that_was_there_before(flows, seed):
                 rest = walk.points[48:]  # 12 mm on; lesions move middles a little
                 before = [float(flows._gaps(rest, other).min()) for other in walks[:number]]
                 assert min(before) > 0.5
+
+
+def test_what_hangs_on_a_thin_branch_is_lost(flows, heart, kept):
+    """Found lumen that is joined to the tree through a vessel that does not count; the tree itself stays."""
+    exact, body = flows.exact_shares(heart, kept)
+    voxels = np.argwhere(body)
+    away = np.linalg.norm(exact.to_world(voxels.astype(float)) - kept.ostium, axis=1)
+    ring = voxels[(away > 40.0) & (away < 42.0)]  # as if only a thin branch led on from there
+    cut = body.copy()
+    cut[tuple(ring.T)] = False
+    shares = np.where(cut, exact.array, 0)
+    found, lumen = flows.found_shares(heart, kept, Volume(shares, exact.affine), cut)
+    left = np.linalg.norm(exact.to_world(np.argwhere(lumen).astype(float)) - kept.ostium, axis=1)
+    assert left.max() <= 40.5
+    assert lumen.sum() > 0.95 * (away <= 40.0).sum()
+    assert not (found.array > 0.5)[~lumen].any()
