@@ -118,6 +118,7 @@ def evidence(solution: Solution, mismatch: npt.NDArray[np.float64]) -> dict[str,
             "mass_balance": result.mass_balance,
             "seconds": dict(result.seconds),
             "peak_memory_GiB": result.peak_memory_GiB,
+            "rank_memory_GiB": list(result.rank_memory_GiB),
         },
         "section_flow_mismatch": {
             "definition": "flow through a whole cross-section over the outflow downstream of it, minus 1",

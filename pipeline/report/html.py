@@ -180,6 +180,8 @@ def _solver_rows(run: Run) -> Iterator[tuple[str, str]]:
     yield "Linear iterations", str(s["linear_iterations"])
     yield "MPI ranks", str(s["ranks"])
     yield "Memory of all ranks [GiB]", number(s["peak_memory_GiB"], 2)
+    if len(s.get("rank_memory_GiB", ())) > 1:
+        yield "Memory of the largest rank [GiB]", number(max(s["rank_memory_GiB"]), 2)
     for phase, seconds in s["seconds"].items():
         yield f"Time: {phase} [s]", number(seconds, 1)
     if mismatch["median"] is not None:
