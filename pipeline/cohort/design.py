@@ -157,7 +157,9 @@ class Design(Section):
 
     @model_validator(mode="after")
     def _case(self) -> Design:
-        for taken in ("input", "name"):
+        of_files = isinstance(self.vessel, Files) and isinstance(self.case.get("input"), dict)
+        own = of_files and not {"kind", "path"} & self.case["input"].keys()  # a CT's tree, say
+        for taken in ("name",) if own else ("input", "name"):
             if taken in self.case:
                 raise ValueError(f"case.{taken} is the design's to choose: leave it out")
         return self

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from meshing.errors import InputError
+from pipeline.case import CtInput
 from pipeline.cohort.design import Conditions, identifiers, load
 from pipeline.cohort.files import FileCases
 from pipeline.cohort.run import written
@@ -67,6 +68,18 @@ def test_without_conditions_none_are_drawn(tmp_path):
     with pytest.raises(InputError, match="haematocrit"):
         _design(tmp_path, conditions={"haematocrit": [0.5, 0.4]})
     assert Conditions().haematocrit is not None  # phantoms' are
+
+
+def test_how_files_are_read_is_the_designs(tmp_path):
+    """Of a CT, which tree; not which file."""
+    (tmp_path / "in" / "ct").mkdir(parents=True)
+    design = _design(tmp_path, case={"input": {"tree": "right"}})
+    case = FileCases(design, tmp_path).case(identifiers(design)[0])
+    assert isinstance(case.input, CtInput)
+    assert case.input.tree == "right"
+    assert case.input.path == tmp_path / "in" / "ct"
+    with pytest.raises(InputError, match=r"case\.input"):
+        _design(tmp_path, case={"input": {"path": "another.nii.gz"}})
 
 
 def test_a_file_that_is_no_case_stops_no_other(tmp_path):
