@@ -228,7 +228,7 @@ def launcher(ranks: int | None) -> list[str]:
             field=LAUNCHER,
             wanted="a command with {n} for the number of ranks",
             got=told,
-            remedy=f"export {LAUNCHER}='srun -n {{n}}'; without it the ranks start on this machine",
+            remedy=f"export {LAUNCHER}='mpiexec -n {{n}}'; without it the ranks start on this machine",
         )
     count = ranks or int(os.environ.get("SLURM_NTASKS", physical_cores()))
     return [word.replace("{n}", str(count)) for word in shlex.split(told)]

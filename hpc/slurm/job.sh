@@ -15,6 +15,12 @@ set -euo pipefail
 export PYTHONSAFEPATH=1                               # nothing is imported from the folder the job is in
 export OMP_NUM_THREADS=1
 export FFR3D_KERNELS=${FFR3D_KERNELS:-/tmp/ffr3d-kernels-$(id -u)}   # on the node: one rank compiles, the others wait
-export FFR3D_LAUNCHER=${FFR3D_LAUNCHER:-srun --mpi=pmi2 -n {n\}}      # srun --mpi=list says which yours has
 
-exec "${FFR3D:-ffr3d}" run "$@" --set solver.ranks="$SLURM_NTASKS"
+# The ranks: by the mpiexec beside ffr3d, MPICH's, which finds the nodes of the job. (By srun --mpi=pmi2 it hung at times.)
+# With another MPI, what its site says: export FFR3D_LAUNCHER='srun --mpi=pmix -n {n}'
+ffr3d=$(command -v "${FFR3D:-ffr3d}")
+beside=$(dirname "$ffr3d")/mpiexec
+[ -x "$beside" ] || beside=mpiexec
+export FFR3D_LAUNCHER=${FFR3D_LAUNCHER:-"'$beside' -n {n}"}
+
+exec "$ffr3d" run "$@" --set solver.ranks="$SLURM_NTASKS"

@@ -52,7 +52,7 @@ def mesh(folder: Path, name: str) -> dict[str, Any]:
     with _held(folder, name):
         before = read(folder / SEGMENTS / f"{name}.json")
         if before is not None and before["status"] != 0:  # there is no lumen
-            status, seconds = before["status"], before["seconds"]
+            status, seconds = before["status"], 0.0
         else:
             status, seconds = _here(folder, name, "mesh")
         row = {
@@ -78,16 +78,17 @@ def solve(folder: Path, name: str, ranks: int = 1) -> Outcome:
     path = folder / OUTCOMES / f"{name}.json"
     with _held(folder, name):
         digest = _hash(folder, name)
-        before = read(path)
-        if before is not None and before["hash"] == digest and before["verdict"] != "ERROR":
-            return told(before)
-        meshed = read(folder / MESHES / f"{name}.json")
+        done = read(path)
+        if done is not None and done["hash"] == digest and done["verdict"] != "ERROR":
+            return told(done)
+        jobs = [read(folder / kind / f"{name}.json") for kind in (SEGMENTS, MESHES)]
+        before, meshed = sum(job["seconds"] for job in jobs if job is not None), jobs[1]
         if meshed is None or meshed["status"] == 0:
             given = _ranks(folder / "cases" / f"{name}.yaml")
             status, seconds = _here(folder, name, "certify", None if given else ranks)
         else:  # there is no mesh: what it ended with is in its log
-            status, seconds = meshed["status"], meshed["seconds"]
-        found = outcome(folder, name, status, seconds)
+            status, seconds = meshed["status"], 0.0
+        found = outcome(folder, name, status, round(seconds + before, 2))
         _write(path, {**asdict(found), "hash": digest})
     return found
 

@@ -100,11 +100,11 @@ def test_slurm_was_asked_for_what_the_meshes_need(slurm, disturbed):
 
 
 def test_one_case_on_two_nodes(slurm, local, tmp_path):
-    """A job of the site's script: the ranks are started by srun, one on each node; the answer is that of one rank."""
+    """A job of the site's script: its ranks start on both nodes; the answer is that of one rank."""
     cohort, _ = local
     name = "six-00000"
     script = ROOT / "hpc" / "slurm" / "job.sh"
-    options = ["--wait", "-N", "2", "--ntasks-per-node=1", "-t", "20", "-p", "cpu"]
+    options = ["--wait", "-N", "2", "--ntasks-per-node=1", "-t", "5", "-p", "cpu"]
     log = tmp_path / "job.log"
     command = ["sbatch", *options, "-o", log, script, cohort / "cases" / f"{name}.yaml"]
     done = subprocess.run(
@@ -116,6 +116,8 @@ def test_one_case_on_two_nodes(slurm, local, tmp_path):
     flow = json.loads((tmp_path / "run" / "solve" / "flow.json").read_text())
     assert flow["ranks"] == 2
     assert len(flow["rank_memory_GiB"]) == 2
+    for node in ("n1", "n2"):
+        assert "launch task" in (slurm.folder / f"slurmd.{node}.log").read_text()
     both = [
         json.loads((run / "ffr" / "ffr.json").read_text())
         for run in (tmp_path / "run", cohort / "cases" / name)

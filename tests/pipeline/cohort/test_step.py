@@ -44,6 +44,7 @@ def test_what_ends_without_a_result_says_why(cohort):
     assert row is not None
     assert row["verdict"] == "ERROR"
     assert "x.stl" in row["reasons"][0]
+    assert row["seconds"] == told["seconds"] > 0.0  # of all its jobs
     assert (
         cohort / "cases" / "a" / "log.txt"
     ).read_text() == log  # what has no mesh is not tried again
