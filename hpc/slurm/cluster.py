@@ -1,7 +1,8 @@
 """A Slurm cluster of two nodes on this machine, for a test: real controller, real daemons, real queue.
 
 As root, with Debian's ``slurm-wlm`` and ``munge``; without systemd and without an accounting database. Everything it
-writes is in one folder, and it is stopped when the `with` block ends.
+writes is in one folder, and it is stopped when the `with` block ends. ``python hpc/slurm/cluster.py`` says whether this
+machine can have one: it starts one, runs a job of one step on each node, and stops it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -203,3 +206,22 @@ def _wait(ready: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
         if time.monotonic() > end:
             raise TimeoutError(what)
         time.sleep(0.2)
+
+
+def main() -> int:
+    """Exit status 0 if a cluster can be had here."""
+    lacking = missing()
+    if not lacking:
+        folder = tempfile.mkdtemp(prefix="ffr3d-slurm-")
+        try:
+            with cluster(Path(folder)) as one:
+                one.call("srun", "-N", "2", "-t", "1", "true")
+        except (OSError, RuntimeError, TimeoutError, subprocess.CalledProcessError) as error:
+            lacking = str(error)
+        shutil.rmtree(folder, ignore_errors=True)
+    sys.stdout.write(f"no Slurm: {lacking}\n" if lacking else "a Slurm of two nodes runs here\n")
+    return 1 if lacking else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,30 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from meshing.vessel import VesselMesh
 from solver.engine import MPI, dolfinx
-from solver.io import mesh as mesh_file
-from solver.problem import FlowProblem
-from solver.scales import choose
 from solver.single import SingleCopy
-from solver.system import FlowSystem
+from tests.solver.problems import system_on
 
 
 def differences(path, element, comm=MPI.COMM_WORLD):
     """Of the matrix, of ``A w`` and of ``A^T w``, relative; and the share of cells that go through PETSc."""
-    vessel = VesselMesh.load(path)
-    problem = FlowProblem.model_validate(
-        {
-            "mesh": str(path),
-            "element": element,
-            "rheology": {"kind": "newtonian", "viscosity": 3.5e-3},
-            "inlet": {"kind": "pressure", "p": 12_000.0},
-            "outlets": {patch.name: {"kind": "pressure", "p": 0.0} for patch in vessel.outlets},
-        }
-    )
-    scales = choose(problem, vessel.inlets[0].area, 0.03)
-    mesh = mesh_file.load(comm, path, scales.length)
-    system = FlowSystem(problem, mesh, scales, element)
+    system = system_on(comm, path, element)
     x = system.x.x
     node = system.space.W.dofmap.index_map.local_to_global(
         np.arange(len(x.array) // 4, dtype=np.int32)

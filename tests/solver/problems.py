@@ -2,7 +2,11 @@
 
 import json
 
+from meshing.vessel import VesselMesh
+from solver.io import mesh as mesh_file
 from solver.problem import FlowProblem
+from solver.scales import choose
+from solver.system import FlowSystem
 
 
 def outlets_of(mesh):
@@ -23,3 +27,16 @@ def problem(mesh, inlet, outlets, **more):
             **more,
         }
     )
+
+
+def system_on(comm, mesh, element):
+    """The flow system of a mesh between pressures, on these ranks."""
+    given = problem(
+        mesh,
+        {"kind": "pressure", "p": 12_000.0},
+        {name: {"kind": "pressure", "p": 0.0} for name in outlets_of(mesh)},
+        element=element,
+    )
+    vessel = VesselMesh.load(mesh)
+    scales = choose(given, vessel.inlets[0].area, 0.03)
+    return FlowSystem(given, mesh_file.load(comm, mesh, scales.length), scales, element)

@@ -6,13 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from meshing.vessel import VesselMesh
 from solver.engine import MPI
-from solver.io import mesh as mesh_file
-from solver.problem import FlowProblem
-from solver.scales import choose
 from solver.sections import cut
-from solver.system import FlowSystem
+from tests.solver.problems import system_on
 
 
 def vertices_of(system):
@@ -26,18 +22,7 @@ def vertices_of(system):
 
 def main(path, comm=MPI.COMM_WORLD):
     """Print sections and weights in the order of the mesh file."""
-    vessel = VesselMesh.load(path)
-    problem = FlowProblem.model_validate(
-        {
-            "mesh": str(path),
-            "element": "P1-P1",
-            "rheology": {"kind": "newtonian", "viscosity": 3.5e-3},
-            "inlet": {"kind": "pressure", "p": 12_000.0},
-            "outlets": {patch.name: {"kind": "pressure", "p": 0.0} for patch in vessel.outlets},
-        }
-    )
-    scales = choose(problem, vessel.inlets[0].area, 0.03)
-    system = FlowSystem(problem, mesh_file.load(comm, path, scales.length), scales, "P1-P1")
+    system = system_on(comm, path, "P1-P1")
     made = cut(system)
     mine = vertices_of(system), made.index, made.weight
     pieces = comm.gather(mine)

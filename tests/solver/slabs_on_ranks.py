@@ -8,13 +8,10 @@ import h5py
 import numpy as np
 
 from meshing.errors import InputError
-from meshing.vessel import VesselMesh
 from solver.engine import MPI
 from solver.io import fields, guess, rows, state
 from solver.io import mesh as mesh_file
-from solver.problem import FlowProblem
-from solver.scales import choose
-from solver.system import FlowSystem
+from tests.solver.problems import system_on
 
 rows.BLOCK = 32
 comm = MPI.COMM_WORLD
@@ -37,19 +34,8 @@ def tables(folder):
 
 def carried(mesh, folder):
     """Largest difference of a state and of fields written by these ranks and read by them, and to what was put in."""
-    vessel = VesselMesh.load(mesh)
-    problem = FlowProblem.model_validate(
-        {
-            "mesh": str(mesh),
-            "element": "P2-P2",
-            "rheology": {"kind": "newtonian", "viscosity": 3.5e-3},
-            "inlet": {"kind": "pressure", "p": 12_000.0},
-            "outlets": {patch.name: {"kind": "pressure", "p": 0.0} for patch in vessel.outlets},
-        }
-    )
-    scales = choose(problem, vessel.inlets[0].area, 0.03)
-    made = mesh_file.load(comm, mesh, scales.length)
-    system = FlowSystem(problem, made, scales, "P2-P2")
+    system = system_on(comm, mesh, "P2-P2")
+    made = system.mesh
     system.apply_inlet()
     place = system.space.V.tabulate_dof_coordinates()
     x = system.x.x.array
