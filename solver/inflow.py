@@ -73,7 +73,7 @@ def _given(file: Path, mesh: FlowMesh, scales: Scales, space: Space) -> Array:
     """Velocity of a profile file on the inlet, zero on the wall and off the inlet."""
     comm = mesh.mesh.comm
     profile = on_root(comm, lambda: profile_file.load(file))
-    first, end = rows.bounds(mesh.nodes, comm.size)[[comm.rank, comm.rank + 1]]
+    first, end = rows.span(comm, mesh.nodes)
     values = profile.at_nodes(first, end) / scales.velocity
     velocity = np.stack(nodal.spread(mesh, values, [space.V] * 3), axis=1)
     inside = np.setdiff1d(

@@ -242,8 +242,8 @@ def _given_fields(run: Run, mesh: mesh_file.FlowMesh) -> Callable[[FlowSystem], 
     path = run.problem.guess
     if path is None:
         return None
-    first, end = rows.bounds(mesh.nodes, run.comm.size)[[run.comm.rank, run.comm.rank + 1]]
-    guess = on_all(run.comm, lambda: guess_file.read(path, mesh.nodes, int(first), int(end)))
+    first, end = rows.span(run.comm, mesh.nodes)
+    guess = on_all(run.comm, lambda: guess_file.read(path, mesh.nodes, first, end))
     run.notes.append("the search began with given fields")
     return lambda system: field_file.put(system, guess)
 

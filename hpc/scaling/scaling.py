@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
-import shlex
 import statistics
 import subprocess
 import sys
@@ -60,12 +60,21 @@ def main() -> None:
 
 def world(run: Path, ranks: int, launcher: str, element: str) -> dict[str, Any]:
     """One step on so many ranks; printed and returned."""
-    from pipeline.stage import mpi_environment, mpiexec
+    from pipeline import stage
 
-    start = shlex.split(launcher.format(n=ranks)) if launcher else [mpiexec(), "-n", str(ranks)]
-    command = [*start, sys.executable, __file__, str(run), "--here", "--element", element]
+    if launcher:
+        os.environ[stage.LAUNCHER] = launcher
+    command = [
+        *stage.launcher(ranks),
+        sys.executable,
+        __file__,
+        str(run),
+        "--here",
+        "--element",
+        element,
+    ]
     done = subprocess.run(
-        command, env=mpi_environment(), capture_output=True, text=True, check=False
+        command, env=stage.mpi_environment(), capture_output=True, text=True, check=False
     )
     rows = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode != 0 or not rows:

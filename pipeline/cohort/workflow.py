@@ -44,6 +44,8 @@ from pipeline.run import die_with_parent
 HOME = Path(pipeline.__file__).parents[1]
 WORKFLOW = HOME / "hpc" / "workflow"
 _POLL_S = 0.5
+_GRACE_S = 3.0
+"""An engine that has nothing left to do waits up to a minute for timers of its own; so long it is waited for."""
 SETTING = r"([A-Za-z]\w*:)?[A-Za-z]\w*=[A-Za-z0-9._:,/@+-]+"
 
 
@@ -96,18 +98,19 @@ def run_workflow(
         if todo or engine.licence:
             teller = Teller(design, folder, 1, len(todo), progress)
             left = set(todo)
-            for row in _watched(command, environment, folder, left):
+            for row in _watched(command, environment, folder, left, labels=bool(engine.licence)):
                 teller.tell(told(row))
             if left:
                 raise ComputationError(
                     f"{len(left)} cases have no outcome, {sorted(left)[0]} the first: the engine ended before "
                     f"(see {folder / 'workflow.log'}); the same command goes on"
                 )
-            if engine.licence and not (folder / LABELS).is_file():
-                raise ComputationError(
-                    f"no data set was written (see {folder / 'workflow.log'}); the same command tries again"
-                )
-        return summary(design, folder, 1)
+        found = summary(design, folder, 1)
+        if engine.licence and found["usable"] and not (folder / LABELS).is_file():
+            raise ComputationError(
+                f"no data set was written (see {folder / 'workflow.log'}); the same command tries again"
+            )
+        return found
 
 
 def _forget(folder: Path, name: str) -> None:
@@ -209,7 +212,12 @@ def _environment(*, local: bool) -> dict[str, str]:
 
 
 def _watched(
-    command: Sequence[str], environment: dict[str, str], folder: Path, left: set[str]
+    command: Sequence[str],
+    environment: dict[str, str],
+    folder: Path,
+    left: set[str],
+    *,
+    labels: bool,
 ) -> Iterator[dict[str, Any]]:
     """Run the engine; give the outcome of each case as it appears, and take the case out of ``left``."""
     with (folder / "workflow.log").open("ab") as out:
@@ -232,4 +240,16 @@ def _watched(
                     yield row
             if ended:
                 return
+            if not left and (folder / LABELS if labels else folder).exists():
+                _end(engine)
+                return
             time.sleep(_POLL_S)
+
+
+def _end(engine: subprocess.Popen[bytes]) -> None:
+    """End an engine whose files are all there: nothing of theirs depends on how it ends."""
+    try:
+        engine.wait(_GRACE_S)
+    except subprocess.TimeoutExpired:
+        engine.kill()
+        engine.wait()

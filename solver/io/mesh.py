@@ -89,7 +89,7 @@ class Slab:
         self, comm: MPI.Comm, values: npt.NDArray[np.float64], nodes: Indices
     ) -> npt.NDArray[np.float64]:
         """Values of any nodes, of which each rank holds its slab's (collective)."""
-        first = rows.bounds(self.nodes, comm.size)[comm.rank]
+        first, _ = rows.span(comm, self.nodes)
         whom = rows.holder(nodes, self.nodes, comm.size)
         return rows.ask(comm, whom, nodes, lambda asked: values[asked - first])
 

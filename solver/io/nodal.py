@@ -39,7 +39,7 @@ def gather(mesh: FlowMesh, space: Any, values: Array) -> Array:  # noqa: ANN401
         columns[:, k] = image.x.array[node[owned]]
     index = np.asarray(geometry.input_global_indices, dtype=np.int64)[owned]
     where, what = rows.send(comm, rows.holder(index, mesh.nodes, comm.size), index, columns)
-    first, end = rows.bounds(mesh.nodes, comm.size)[[comm.rank, comm.rank + 1]]
+    first, end = rows.span(comm, mesh.nodes)
     slab = np.zeros((end - first, values.shape[1]))
     slab[where - first] = what
     return slab
@@ -57,7 +57,7 @@ def spread(mesh: FlowMesh, values: Array, spaces: Iterable[Any]) -> list[Array]:
     nodal = dolfinx.fem.functionspace(mesh.mesh, ("Lagrange", mesh.order))
     node, local = _node_dofs(mesh.mesh, nodal)
     index = np.asarray(mesh.mesh.geometry.input_global_indices, dtype=np.int64)[local]
-    first = rows.bounds(mesh.nodes, comm.size)[comm.rank]
+    first, _ = rows.span(comm, mesh.nodes)
     whom = rows.holder(index, mesh.nodes, comm.size)
     held = rows.ask(comm, whom, index, lambda asked: values[asked - first])
     source, columns = dolfinx.fem.Function(nodal), []

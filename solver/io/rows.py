@@ -31,6 +31,12 @@ def bounds(count: int, ranks: int) -> Indices:
     return np.minimum(first, count)
 
 
+def span(comm: MPI.Comm, count: int) -> tuple[int, int]:
+    """First row of this rank's slab of a table of ``count`` rows, and its end."""
+    first, end = bounds(count, comm.size)[comm.rank : comm.rank + 2]
+    return int(first), int(end)
+
+
 def holder(row: Indices, count: int, ranks: int) -> Indices:
     """The rank that holds each row."""
     return np.asarray(np.searchsorted(bounds(count, ranks), row, side="right") - 1, dtype=np.int64)
@@ -103,8 +109,8 @@ def read(comm: MPI.Comm, path: Path, *names: str) -> list[Values]:
     with h5py.File(path, "r", locking="best-effort") as f:
         slabs = []
         for name in names:
-            first = bounds(f[name].shape[0], comm.size)
-            slabs.append(np.asarray(f[name][first[comm.rank] : first[comm.rank + 1]]))
+            first, end = span(comm, f[name].shape[0])
+            slabs.append(np.asarray(f[name][first:end]))
         return slabs
 
 

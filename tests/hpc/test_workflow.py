@@ -64,3 +64,13 @@ def test_nothing_is_left_to_do(local, design, command):
 def test_no_such_profile(engine, design, tmp_path):
     with pytest.raises(InputError, match="local, slurm"):
         run_workflow(load(design), tmp_path / "c", Engine("lsf-of-another-place"))
+
+
+def test_where_no_case_has_a_label_the_ledger_still_says_why(engine, tmp_path):
+    """A data set was asked for, and there is nothing to put into it."""
+    (tmp_path / "bad.stl").write_text("solid\nendsolid\n")
+    path = tmp_path / "d.yaml"
+    path.write_text("name: d\nvessel: {kind: files, paths: ['*.stl']}\n")
+    told = run_workflow(load(path), tmp_path / "c", Engine("local", 1, (), "CC-BY-4.0"))
+    assert told["verdicts"]["ERROR"] == 1
+    assert "bad.stl" in next(iter(told["not_passed"].values()))["reasons"][0]
