@@ -57,6 +57,11 @@ class CtInput(Section):
     model: Path | None = Field(
         default=None, description="weights (safetensors); the bundled network if absent"
     )
+    walls: Literal["bundled", "none"] | Path = Field(
+        default="bundled",
+        description="weights (safetensors) of the wall network, which tells the lumen along the "
+        "vessels that were found; none: as the first network sees it",
+    )
     tree: Literal["left", "right"] = Field(default="left", description="which coronary tree")
 
 

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from meshing.errors import InputError
 from pipeline.case import Case, CtInput, Input, PhantomInput, Physiology, SurfaceInput
 from pipeline.imaging.names import FILE_OF_CORONARIES
-from pipeline.segmentation import BUNDLED
+from pipeline.segmentation import BUNDLED, BUNDLED_WALLS
 
 PREVIEW = (
     "mesh.elements_per_diameter=3",
@@ -146,6 +146,9 @@ def input_files(case: Case) -> dict[str, Path]:
         files |= {f"input.caps.{name}": file for name, file in case.input.caps.items()}
     if isinstance(case.input, CtInput) and (case.input.model or BUNDLED.is_file()):
         files["input.model"] = case.input.model or BUNDLED
+    if isinstance(case.input, CtInput) and case.input.walls != "none":
+        bundled = case.input.walls == "bundled"
+        files["input.walls"] = BUNDLED_WALLS if bundled else Path(case.input.walls)
     return files
 
 
@@ -250,6 +253,8 @@ def _absolute(source: Input, folder: Path) -> Input:
     update: dict[str, Any] = {"path": folder / source.path}
     if isinstance(source, CtInput) and source.model is not None:
         update["model"] = folder / source.model
+    if isinstance(source, CtInput) and isinstance(source.walls, Path):
+        update["walls"] = folder / source.walls
     if isinstance(source, SurfaceInput):
         update["caps"] = {name: folder / file for name, file in source.caps.items()}
     return source.model_copy(update=update)

@@ -21,6 +21,7 @@ from pipeline.cli_cohort import cohort
 from pipeline.cli_compare import compare
 from pipeline.cli_fit import fit
 from pipeline.cli_labels import labels
+from pipeline.cli_train import train, train_walls
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -133,68 +134,6 @@ def segment(
     run(case, output, [*(overrides or ()), *chosen], None, StageName.segment)
 
 
-@app.command()
-def train(  # noqa: PLR0913 - typer takes one argument an option
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder; a killed run goes on.")],
-    data: Annotated[
-        list[Path] | None,
-        typer.Option("--data", help="A dataset in nnU-Net's layout; may be repeated."),
-    ] = None,
-    synthetic: Annotated[
-        bool, typer.Option(help="Synthetic CT as well (alone, if there is no --data).")
-    ] = True,
-    begin: Annotated[
-        Path | None, typer.Option("--begin", help="A model whose weights to begin with.")
-    ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps in all.")] = 4000,
-    hours: Annotated[float | None, typer.Option(min=0.01, help="How long at most.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Patches a step.")] = 2,
-    edge: Annotated[int, typer.Option(min=32, help="Voxels along a patch's edge; of 16.")] = 64,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that make patches.")] = 1,
-    rate: Annotated[float, typer.Option(min=1e-6, help="Largest learning rate.")] = 2e-3,
-    keep_wide: Annotated[
-        bool, typer.Option("--keep-wide", help="Train the fine network only (with --begin).")
-    ] = False,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-) -> None:
-    """Train the segmentation network; its model is for --model and input.model."""
-    from pipeline.segmentation.network import Design, load
-    from pipeline.segmentation.patches import Stream
-    from pipeline.segmentation.training import Data, Training
-    from pipeline.segmentation.training import train as run_training
-
-    model = None if begin is None else load(begin)
-    design = Design() if model is None else model.design
-    whole = 2 ** (len(design.filters) - 1)  # its coarsest voxels
-    wrong = edge % whole != 0
-    if wrong or not (synthetic or data):
-        raise InputError(
-            field="--edge" if wrong else "--data",
-            wanted=f"a multiple of {whole}" if wrong else "a dataset, or synthetic CT",
-            got=str(edge) if wrong else "neither",
-            remedy="64 is a good start" if wrong else "leave --no-synthetic out",
-        )
-    if keep_wide and model is None:
-        raise InputError(
-            field="--keep-wide",
-            wanted="a model whose wide network is kept",
-            got="no --begin",
-            remedy="give one with --begin, or leave --keep-wide out",
-        )
-    sources = Data(Stream(edge=edge) if synthetic else None, tuple(data or ()), edge)
-    how = Training(
-        steps=steps,
-        hours=hours,
-        batch=batch,
-        rate=rate,
-        workers=workers,
-        keep_wide=keep_wide,
-        seed=seed,
-    )
-    run_training(output, design, sources, how, model)
-    console.print(f"Model: {output / 'model.safetensors'}", soft_wrap=True)
-
-
 @app.command("mesh-series")
 def mesh_series(
     case: CaseFile,
@@ -250,6 +189,8 @@ def _print_series(folder: Path) -> None:
 app.command()(compare)
 app.command()(cohort)
 app.command()(fit)
+app.command()(train)
+app.command("train-walls")(train_walls)
 app.add_typer(labels, name="labels")
 
 

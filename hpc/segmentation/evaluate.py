@@ -1,11 +1,11 @@
 """How good the segmentation is on scans built another way: ``make eval-segmentation``.
 
-``python hpc/segmentation/evaluate.py [--seeds 12] [--model PATH] [--method network classical] [--held-out]
-[--no-ffr] [--diseased]``. For every seed a scan (`scans.make`; with ``--held-out`` `held_out.make`: scans as in
-training, of other seeds), its coronaries by each method, how far they are from the truth (`measures`), and what that
-does to FFR (`flows`). Vessels are judged where their reference diameter is at least 1.5 mm; thinner ones count neither
-way. Rows are kept in ``rows.jsonl`` and scans in ``scan_SEED.npz``; a killed run goes on, and after other weights only
-the rows need be removed. The verdict against the limits is in ``evaluation.json``.
+``python hpc/segmentation/evaluate.py [--seeds 12] [--model PATH] [--walls PATH|none] [--method network classical]
+[--held-out] [--no-ffr] [--diseased]``. For every seed a scan (`scans.make`; with ``--held-out`` `held_out.make`: scans
+as in training, of other seeds), its coronaries by each method, how far they are from the truth (`measures`), and what
+that does to FFR (`flows`). Vessels are judged where their reference diameter is at least 1.5 mm; thinner ones count
+neither way. Rows are kept in ``rows.jsonl`` and scans in ``scan_SEED.npz``; a killed run goes on, and after other
+weights only the rows need be removed. The verdict against the limits is in ``evaluation.json``.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ from scipy.spatial import cKDTree
 
 from meshing.errors import ComputationError, InputError
 from pipeline.imaging import Volume
-from pipeline.segmentation import BUNDLED
+from pipeline.segmentation import BUNDLED, BUNDLED_WALLS
 from pipeline.segmentation.network import load
 from pipeline.segmentation.predict import on_cubes, predict
+from pipeline.segmentation.tree_walls import with_walls
 from pipeline.segmentation.trees import coronary_trees
+from pipeline.segmentation.wall_network import load as load_walls
 
 ROOT = Path(__file__).parents[2]
 VOXEL_MM = 0.4
@@ -47,6 +49,7 @@ LIMITS = {
     "ffr_median": ("<=", 0.02),
     "ffr_95": ("<=", 0.06),
 }
+NONE = Path("none")
 FIRST_SEED = 900_000  # training has 100,000 to 105,000
 Found = tuple[npt.NDArray[np.float32], dict[str, npt.NDArray[np.bool_]]]
 """Shares of the lumen of both trees; the voxels of each side's."""
@@ -159,9 +162,11 @@ def judge(truth: Truth, shares: npt.NDArray[np.float32]) -> dict[str, Any]:
     }
 
 
-def by_network(model: Path, scan: scans.TestScan) -> Found:
+def by_network(model: Path, walls: Path, scan: scans.TestScan) -> Found:
     """What the segment stage takes for each side."""
     trees = coronary_trees(predict(load(model), scan.ct))
+    if walls != NONE:
+        trees = with_walls(trees, scan.ct, load_walls(walls))
     bodies: dict[str, npt.NDArray[np.bool_]] = {}
     for tree in trees.trees:
         bodies.setdefault(tree.side, trees.owner == tree.number)
@@ -214,7 +219,9 @@ def evaluate(
     began, row = time.monotonic(), dict[str, Any]()
     try:
         found = (
-            by_network(args.model, scan) if method == "network" else by_classical(truth, grid, scan)
+            by_network(args.model, args.walls, scan)
+            if method == "network"
+            else by_classical(truth, grid, scan)
         )
         row["seconds"] = round(time.monotonic() - began, 1)
         row |= judge(truth, found[0])
@@ -232,6 +239,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=12)
     parser.add_argument("--first", type=int, default=FIRST_SEED)
     parser.add_argument("--model", type=Path, default=BUNDLED)
+    parser.add_argument("--walls", type=Path, default=BUNDLED_WALLS, help="none: without")
     parser.add_argument("--method", nargs="+", choices=("network", "classical"),
                         default=["network", "classical"])  # fmt: skip
     parser.add_argument("--held-out", action="store_true", help="scans as in training")
@@ -244,6 +252,8 @@ def main() -> int:
     if "network" in args.method:
         try:
             load(args.model)
+            if args.walls != NONE:
+                load_walls(args.walls)
         except InputError as error:
             sys.stderr.write(f"error: {error}\n")
             return 2

@@ -42,6 +42,11 @@ GRADES = (0.25, 0.5, 0.7, 1.0)  # stenoses that they are told by
 _SHORT_MM = 8.0  # a branch must be so long where it is wide enough
 _FREE_MM = 4.0  # and so long beside no other vessel
 _LESION_MM, _LESION = 4.0, 0.2  # so near to a lesion that is one a vessel is narrowed by so much
+_END, _END_RADII, _END_MM = (
+    5,
+    2.0,
+    1.5,
+)  # points that tell its direction; what is so near lies at an end
 _BLOCK_MM = 2.0
 _NEAR_MM = 4.0  # what is further than this from every middle is not lumen
 Mask = npt.NDArray[np.bool_]
@@ -117,7 +122,23 @@ class Kept:
                 return np.full(len(points), bool(self.counts.any()))
             away, nearest = cKDTree(self.middles[part]).query(place)
             gaps.append(np.asarray(away) - self.radii[part][nearest])
-        return np.asarray(gaps[0] <= gaps[1])
+        return np.asarray((gaps[0] <= gaps[1]) & ~self._beyond(place))
+
+    def _beyond(self, place: Array) -> Mask:
+        """Which places among the walks lie ahead of an end: thin branches that begin there would leave slivers."""
+        out = np.zeros(len(place), np.bool_)
+        for walk in self.walks:
+            if walk.name not in self.ends:
+                continue
+            end, ahead = walk.points[-1], walk.points[-1] - walk.points[-_END]
+            arm = place - end
+            near = np.linalg.norm(arm, axis=1) < max(_END_RADII * walk.radius[-1], _END_MM)
+            past = np.flatnonzero(near & (arm @ ahead > 0))
+            for other in self.walks:
+                if other is not walk and len(past):
+                    past = past[_gaps(place[past], other) > 0]
+            out[past] = True
+        return out
 
 
 def _gaps(points: Array, walk: Walk) -> Array:

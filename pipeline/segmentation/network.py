@@ -12,6 +12,7 @@ MONAI's DynUNet, and their cascade).
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,8 @@ class Cascade(torch.nn.Module):
     def __init__(self, design: Design) -> None:
         super().__init__()
         told = len(design.wide_outputs)
-        self.wide = _unet(1, told, design.wide_filters)
-        self.fine = _unet(1 + told, len(design.outputs), design.filters)
+        self.wide = unet(1, told, design.wide_filters)
+        self.fine = unet(1 + told, len(design.outputs), design.filters)
 
     def forward(
         self, image: torch.Tensor, wide: torch.Tensor, place: torch.Tensor
@@ -125,7 +126,8 @@ def build(design: Design) -> Cascade:
     return Cascade(design)
 
 
-def _unet(inputs: int, outputs: int, filters: tuple[int, ...]) -> torch.nn.Module:
+def unet(inputs: int, outputs: int, filters: tuple[int, ...]) -> torch.nn.Module:
+    """A U-Net of instance-normed 3x3x3 convolutions, halved at every level."""
     from monai.networks.nets.dynunet import DynUNet
 
     levels = len(filters)
@@ -150,20 +152,7 @@ def half_precision(device: torch.device) -> torch.autocast:
 
 def save(model: Model, path: Path) -> None:
     """Write weights (half precision) and everything that belongs to them into one safetensors file."""
-    from safetensors.torch import save_file
-
-    weights = {
-        name: tensor.detach().cpu().half().contiguous()
-        for name, tensor in model.network.state_dict().items()
-        if _TWICE not in name
-    }
-    told = {
-        "format": FORMAT,
-        "design": json.dumps(asdict(model.design)),
-        "card": json.dumps(model.card),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(weights, path, metadata=told)
+    written(model.network, FORMAT, asdict(model.design), model.card, path)
 
 
 def load(path: Path) -> Model:
@@ -172,32 +161,72 @@ def load(path: Path) -> Model:
     Raises:
         InputError: No such file, not safetensors, or of another program or another design.
     """
+    network, raw, card = loaded(path, FORMAT, lambda raw: build(Design(**raw)), "ffr3d train")
+    return Model(network, Design(**raw), card)
+
+
+def written(
+    network: torch.nn.Module, form: str, design: dict[str, Any], card: dict[str, Any], path: Path
+) -> None:
+    """Write a network into one safetensors file, in half precision.
+
+    Args:
+        network: Its weights.
+        form: Name of the format.
+        design: JSON-able.
+        card: JSON-able.
+        path: The file; its folder is made if absent.
+    """
+    from safetensors.torch import save_file
+
+    weights = {
+        name: tensor.detach().cpu().half().contiguous()
+        for name, tensor in network.state_dict().items()
+        if _TWICE not in name
+    }
+    told = {"format": form, "design": json.dumps(design), "card": json.dumps(card)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(weights, path, metadata=told)
+
+
+def loaded[N: torch.nn.Module](
+    path: Path, form: str, made: Callable[[dict[str, Any]], N], maker: str
+) -> tuple[N, dict[str, Any], dict[str, Any]]:
+    """Read what `written` wrote; the network with its weights, ready for use, its design and its card.
+
+    Args:
+        path: The file.
+        form: Name of the format.
+        made: A network of a design.
+        maker: The command that writes such files.
+
+    Raises:
+        InputError: No such file, not safetensors, or of another program or another design.
+    """
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         raise InputError(
-            file=path, wanted="a model", got="no such file", remedy="give one made by 'ffr3d train'"
+            file=path, wanted="a model", got="no such file", remedy=f"give one made by '{maker}'"
         )
     try:
         with safe_open(path, framework="pt") as file:
             told = file.metadata() or {}
             weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        if told.get("format") != FORMAT:
-            raise ValueError(f"format {told.get('format')!r} instead of {FORMAT!r}")
+        if told.get("format") != form:
+            raise ValueError(f"format {told.get('format')!r} instead of {form!r}")
         raw = json.loads(told["design"])
-        told_of: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()
-        }
-        design = Design(**told_of)
-        network = build(design)
+        design = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+        network = made(design)
         missing, unknown = network.load_state_dict(weights, strict=False)
         if unknown or any(_TWICE not in name for name in missing):
             raise ValueError(f"{len(missing)} weights missing, {len(unknown)} unknown")
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
         raise InputError(
             file=path,
-            wanted="a model in safetensors, as 'ffr3d train' writes it",
+            wanted=f"a model in safetensors, as '{maker}' writes it",
             got=(str(error).splitlines() or [type(error).__name__])[0],
             remedy="give such a file; pickled weights (.pt, .pth) are never read",
         ) from error
-    return Model(network.eval(), design, json.loads(told.get("card", "{}")))
+    network.eval()
+    return network, design, json.loads(told.get("card", "{}"))

@@ -13,7 +13,7 @@ import numpy as np
 from meshing.errors import ComputationError, InputError
 from pipeline.case import CtInput
 from pipeline.imaging import Volume, read_volume, write_nifti
-from pipeline.segmentation import BUNDLED
+from pipeline.segmentation import BUNDLED, BUNDLED_WALLS
 from pipeline.segmentation.bridging import WALL
 from pipeline.segmentation.trees import Coronaries, CoronaryTree
 
@@ -38,16 +38,23 @@ def run(source: CtInput, ct: Path, folder: Path) -> None:
     """
     from pipeline.segmentation.network import load
     from pipeline.segmentation.predict import predict
+    from pipeline.segmentation.tree_walls import with_walls
     from pipeline.segmentation.trees import coronary_trees
+    from pipeline.segmentation.wall_network import load as load_walls
 
     folder.mkdir(parents=True, exist_ok=True)
     model = load(_weights(source))
+    file = _walls(source)
+    walls = None if file is None else load_walls(file)
     volume = read_volume(ct)
     _fine_enough(source.path, volume)
     began = time.monotonic()
     found = predict(model, volume)
     seconds = time.monotonic() - began
     coronaries = coronary_trees(found)
+    _wanted(coronaries, source.tree)
+    if walls is not None:
+        coronaries = with_walls(coronaries, volume, walls, source.tree)
     tree = _wanted(coronaries, source.tree)
     mine = coronaries.owner == tree.number
     others = (coronaries.owner > 0) & ~mine
@@ -72,6 +79,7 @@ def run(source: CtInput, ct: Path, folder: Path) -> None:
         "voxel_mm": model.design.voxel_mm,
         "seconds": round(seconds, 1),
         "model": {"design": asdict(model.design), "card": model.card},
+        "walls": walls and {"design": asdict(walls.design), "card": walls.card},
     }
     (folder / "segment.json").write_text(json.dumps(told, indent=2))
     for bridge in tree.bridges:
@@ -93,6 +101,12 @@ def _weights(source: CtInput) -> Path:
         got="none: this version comes without any",
         remedy="train one (ffr3d train), or give a label map (input.kind: labels)",
     )
+
+
+def _walls(source: CtInput) -> Path | None:
+    if source.walls == "none":
+        return None
+    return BUNDLED_WALLS if source.walls == "bundled" else Path(source.walls)
 
 
 def _fine_enough(path: Path, volume: Volume) -> None:

@@ -69,6 +69,8 @@ class Coronaries:
         trees: What is known of each.
         veins: Stretches that were taken for veins, and are in no tree.
         affine: Of the voxels.
+        aorta: Its voxels.
+        blood_hu: Of its blood [HU].
     """
 
     shares: npt.NDArray[np.float32]
@@ -76,6 +78,8 @@ class Coronaries:
     trees: tuple[CoronaryTree, ...]
     veins: tuple[Vein, ...]
     affine: npt.NDArray[np.float64]
+    aorta: Mask
+    blood_hu: float
 
 
 def coronary_trees(found: Probabilities) -> Coronaries:
@@ -132,7 +136,13 @@ def coronary_trees(found: Probabilities) -> Coronaries:
         trees.append(CoronaryTree(number, side, tuple(bridging.bridges[number - 1]), at, volume))
     shares = np.where(ndimage.binary_dilation(bridging.owner > 0, FULL), bridging.lumen, 0.0)
     return Coronaries(
-        shares.astype(np.float32), bridging.owner, tuple(trees), tuple(veins), found.affine
+        shares.astype(np.float32),
+        bridging.owner,
+        tuple(trees),
+        tuple(veins),
+        found.affine,
+        aorta,
+        blood,
     )
 
 

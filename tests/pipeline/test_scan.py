@@ -74,11 +74,11 @@ def test_outer_walls_are_pushed_out_at_some_lesions():
             diseased(tree, np.random.default_rng(seed), irregular=on).outer.paths[0].radius
             for on in (False, True)
         )
-        wider.append(float((pushed - plain).max()))
-        assert (pushed >= plain).all()
-        assert pushed[0] == plain[0]
+        more = pushed - plain - (pushed[0] - plain[0])  # walls are thick or thin as well
+        wider.append(float(more.max()))
+        assert more.min() > -1e-9
     at = np.abs(path.knots - path.start).argmax()
-    assert wider.count(0.0) in range(10, 31)
+    assert np.isclose(wider, 0.0).sum() in range(10, 31)
     assert 0.3 * path.radius[at] < max(wider) < 0.41 * path.healthy.max()
 
 
@@ -107,10 +107,10 @@ def test_crusts_are_calcium_around_the_lumen():
         (scene, vessel, vessel.crust)
         for scene in map(draw_scene, range(60))
         for vessel in scene.vessels
-        if vessel.crust is not None
+        if vessel.crust is not None and min(level.min() for level in vessel.crust.levels) < 0
     )
-    number = next(k for k, level in enumerate(crust.levels) if np.isfinite(level).any())
-    at = int(np.flatnonzero(np.isfinite(crust.levels[number])).mean())
+    number = next(k for k, level in enumerate(crust.levels) if level.min() < 0)
+    at = int(np.flatnonzero(crust.levels[number] < 0).mean())
     exact = compose(scene, grid(vessel.lumen.paths[number].centre[at], 0.3, (48, 48, 48)))
     calcium = exact.shares[TISSUES.index("calcium")]
     hard = calcium > 0.9

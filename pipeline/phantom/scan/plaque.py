@@ -18,16 +18,21 @@ from pipeline.phantom.scan.stent import Stent, draw_stents
 from pipeline.phantom.tree import Segment, Tree
 
 WALL_MM = (0.25, 0.45)  # thickness of a healthy coronary wall
+_WALLS_MM = (
+    0.2,
+    0.7,
+)  # all that a network should know: half of a thick wall's blur counts as blood at half height
 # A plaque pushes the outer wall out before it narrows the lumen: Glagov et al., N Engl J Med 1987;316:1371-1375,
 # doi 10.1056/NEJM198705283162204. Part of the radius, at most.
 _REMODELLED = 0.4
-_CRUSTED = 0.35  # of the lesions
+_CRUSTED = 0.45  # of the lesions
 _CRUST_LEVELS = (
     -1.0,
     -0.3,
     0.4,
-)  # of a grain of unit variance: 84, 62, 34 per cent of the plaque are calcium
-_GRAIN_MM = (2.0, 5.0)
+    1.1,
+)  # of a grain of unit variance: 84, 62, 34, 14 per cent of the plaque are calcium
+_GRAIN_MM = (1.5, 5.0)
 _EDGE = 0.3  # of the grain: from plaque to calcium, about a third of a millimetre
 
 
@@ -110,9 +115,9 @@ def diseased(tree: Tree, rng: np.random.Generator, *, irregular: bool = False) -
     Args:
         tree: The lumen.
         rng: Draws.
-        irregular: The outer wall is pushed out at half of the lesions, and some plaques are calcium from end to end.
+        irregular: Walls thin to thick, pushed out at half of the lesions; some plaques are calcium from end to end.
     """
-    wall = float(rng.uniform(*WALL_MM))
+    wall = float(rng.uniform(*(_WALLS_MM if irregular else WALL_MM)))
     paths = tuple(
         replace(p, offset=np.zeros_like(p.offset), radius=p.healthy + wall) for p in tree.paths
     )

@@ -14,7 +14,7 @@ from pipeline.imaging import Volume, read_volume, write_nifti
 from pipeline.imaging.stage import run as run_image
 from pipeline.phantom.scan import Scanner, draw_scene, render
 from pipeline.run import run, stages_of
-from pipeline.segmentation import BUNDLED, network, predict, stage
+from pipeline.segmentation import BUNDLED, BUNDLED_WALLS, network, predict, stage
 from pipeline.segmentation.network import Design, Model, build, save
 from pipeline.segmentation.predict import Probabilities
 from pipeline.surface import run as run_surface
@@ -155,10 +155,14 @@ def test_a_case_with_a_ct(tmp_path):
     (tmp_path / "scan.nii.gz").write_bytes(b"x")
     (tmp_path / "m.safetensors").write_bytes(b"x")
     case = load(tmp_path / "case.yaml")
-    assert input_files(case) == {
-        "input.path": tmp_path / "scan.nii.gz",
-        "input.model": tmp_path / "m.safetensors",
-    }
+    files = {"input.path": tmp_path / "scan.nii.gz", "input.model": tmp_path / "m.safetensors"}
+    assert input_files(case) == {**files, "input.walls": BUNDLED_WALLS}
+    assert input_files(load(tmp_path / "case.yaml", ["input.walls=none"])) == files
+    with pytest.raises(InputError, match=r"w\.safetensors, which is not there"):
+        load(tmp_path / "case.yaml", ["input.walls=w.safetensors"])
+    (tmp_path / "w.safetensors").write_bytes(b"x")
+    own = load(tmp_path / "case.yaml", ["input.walls=w.safetensors"])
+    assert input_files(own)["input.walls"] == tmp_path / "w.safetensors"
     bundled = load(tmp_path / "case.yaml", ["input.model=null"])
     assert input_files(bundled)["input.model"] == BUNDLED  # other weights: segmented again
     phantom = load(tmp_path / "case.yaml", ["input={kind: phantom}"])

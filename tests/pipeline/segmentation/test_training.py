@@ -9,9 +9,10 @@ import torch
 from pipeline.phantom.scan import WIDE, draw_scene
 from pipeline.segmentation.losses import segmentation_loss, width_error
 from pipeline.segmentation.network import Design, carried, load
+from pipeline.segmentation.optimise import Training
 from pipeline.segmentation.patches import Patches, Stream, _place, moved, stepped
 from pipeline.segmentation.sample import Turn
-from pipeline.segmentation.training import Data, Training, train
+from pipeline.segmentation.training import Data, train
 
 DESIGN = Design(filters=(4, 8, 8), wide_mm=4.0, wide_edge=40, wide_filters=(4, 8, 8))
 STREAM = Stream(edge=16, patches=2, again=2, store=3)
@@ -166,7 +167,7 @@ def test_a_killed_training_goes_on(tmp_path, first):
 def test_the_wide_network_can_be_kept(tmp_path):
     how = Training(steps=2, batch=1, workers=0)
     first = train(tmp_path / "first", DESIGN, Data(STREAM), how)
-    on = train(tmp_path / "on", DESIGN, Data(STREAM), replace(how, keep_wide=True), first)
+    on = train(tmp_path / "on", DESIGN, Data(STREAM), how, first, keep_wide=True)
     before, after = first.network.state_dict(), on.network.state_dict()
     same = {name.split(".")[0] for name in before if torch.equal(before[name], after[name])}
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
