@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from pipeline.imaging import Volume
@@ -15,9 +17,11 @@ from pipeline.segmentation.unsure import FULL
 from pipeline.segmentation.wall_network import WallModel
 from pipeline.segmentation.walls import Mask, Places, Wall, wall_along
 
+log = logging.getLogger("ffr3d")
 _FADE_MM = 0.4  # so near to the end of its reach a wall counts less and less
 _WIDEST_MM, _WIDER_MM = 2.9, 0.3  # radius that a section holds; up to this much more it fades out
 _AORTA_MM, _FREE_MM = 0.8, 0.8  # so near to the aorta nothing changes; from there on it fades in
+_LEAST, _MOST = 0.6, 1.7  # of the volume a tree had: beyond, the network does not know what it sees
 _NEAR_MM = 1.6  # about a tree's voxels, its walls are looked for
 
 
@@ -31,24 +35,56 @@ def with_walls(
         ct: Hounsfield units; on any grid.
         model: The wall network.
         side: Of the tree that is wanted; None for all.
+
+    Returns:
+        Them; a tree whose volume would change by more than `_LEAST` or `_MOST` stays as it was, with a warning.
     """
-    shares, owner = found.shares.copy(), found.owner.copy()
-    trees = []
+    shares, owner, trees = found.shares.copy(), found.owner.copy(), []
     for tree in found.trees:
-        if side in (None, tree.side):
-            body = found.owner == tree.number
-            lines = middles_of(body, found.affine, np.array(tree.ostium_mm))
-            walls = [wall_along(line, ct, model, found.blood_hu) for line in lines]
-            here = _box(body, found.affine)
-            part, mine = _put(walls, found, tree.number, here)
-            shares[here], part_owner = part, owner[here]
-            part_owner[part_owner == tree.number] = 0
-            part_owner[mine] = tree.number
-            voxel = abs(float(np.linalg.det(found.affine[:3, :3])))
-            skin = ndimage.binary_dilation(mine, FULL) & (mine | (part_owner == 0))
-            tree = replace(tree, volume_mm3=float(part[skin].sum(dtype=np.float64)) * voxel)
-        trees.append(tree)
+        if side not in (None, tree.side):
+            trees.append(tree)
+            continue
+        body = found.owner == tree.number
+        lines = middles_of(body, found.affine, np.array(tree.ostium_mm))
+        box = _box(body, found.affine)
+        walls = [
+            _remembering(wall_along(line, ct, model, found.blood_hu), body[box], found.affine, box)
+            for line in lines
+        ]
+        part, mine = _put(walls, found, tree.number, box)
+        volume = _volume(part, mine, owner[box], tree.number, found.affine)
+        if not _LEAST < volume / tree.volume_mm3 < _MOST:
+            log.warning(
+                "segment  the wall network sees %.0f mm^3 of the %s tree's %.0f: its walls are not taken",
+                volume,
+                tree.side,
+                tree.volume_mm3,
+            )
+            trees.append(tree)
+            continue
+        here = owner[box]
+        here[here == tree.number] = 0
+        here[mine] = tree.number
+        shares[box] = part
+        trees.append(replace(tree, volume_mm3=volume))
     return replace(found, shares=shares, owner=owner, trees=tuple(trees))
+
+
+def _remembering(wall: Wall, body: Mask, affine: Array, box: tuple[slice, ...]) -> Wall:
+    """A wall with the radius that the body had there."""
+    depth = ndimage.distance_transform_edt(body) * _edge(affine)
+    low = np.array([part.start for part in box])
+    index = (wall.middles - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T - low
+    before = ndimage.map_coordinates(ndimage.maximum_filter(depth, 3), index.T, order=0)
+    return replace(wall, before=np.asarray(before))
+
+
+def _volume(
+    shares: Singles, mine: Mask, owner: npt.NDArray[np.int16], number: int, affine: Array
+) -> float:
+    """Of a tree [mm^3], the parts of the voxels on its skin as well."""
+    skin = ndimage.binary_dilation(mine, FULL) & (mine | (owner == 0) | (owner == number))
+    return float(shares[skin].sum(dtype=np.float64)) * _edge(affine) ** 3
 
 
 def _box(body: Mask, affine: Array) -> tuple[slice, ...]:

@@ -26,6 +26,7 @@ _BEYOND = 12  # sections that the network sees behind both ends of a line
 _REACH, _REACH_MM = 1.25, 0.5  # so far from its middle, in radii and more, blood is a section's own
 _ROUNDS, _EVEN_CENTRES = 4, 2.0  # of finding that; sections, Gaussian
 _EVEN_AREAS, _EVEN_WALLS = 1.0, 0.7  # sections, Gaussian
+_TIE = 1e-5  # of probability, a square millimetre
 _FINER = 4  # pixels in a pixel where the wall is looked for
 _HALF_MM = PIXEL_MM / 2  # of those that its distance is kept on
 _ABOUT = 15  # sections: a throat's surroundings
@@ -43,12 +44,14 @@ class Wall:
         distance: To the wall in the sections [mm], negative inside, on half pixels, ``(n, 2 ACROSS, 2 ACROSS)``.
         radius: Of a disc of each section's area [mm], ``(n,)``.
         centre: Of the lumen in the sections' axes [mm], ``(n, 2)``.
+        before: Radius that was believed before [mm], ``(n,)``: what lay inside is told anew.
     """
 
     strip: Strip
     distance: Singles
     radius: Array
     centre: Array
+    before: Array
 
     @property
     def middles(self) -> Array:
@@ -75,7 +78,8 @@ class Wall:
         distance = ndimage.map_coordinates(self.distance, pixels, order=1, mode="nearest")
         centre = _between(self.centre, place)
         away = np.hypot(x - centre[:, 0], y - centre[:, 1])
-        widest = _REACH * ndimage.maximum_filter1d(self.radius, _ABOUT) + _REACH_MM
+        wide = ndimage.maximum_filter1d(np.maximum(self.radius, self.before), _ABOUT)
+        widest = _REACH * wide + _REACH_MM
         radius, reach = (
             np.interp(place, np.arange(len(middles)), v) for v in (self.radius, widest)
         )
@@ -120,10 +124,11 @@ def _wall(line: Array, ct: Volume, model: WallModel, blood_hu: float) -> Wall:
     p = _probability(long.image(ct), model, blood_hu)[more:-more]
     own, area, centre = _own(p)
     area = ndimage.gaussian_filter1d(area, _EVEN_AREAS, mode="nearest")
-    distance = [_distance(p[k], own[k], float(area[k])) for k in range(len(line))]
+    distance = [_distance(p[k], own[k], float(area[k]), centre[k]) for k in range(len(line))]
     even = ndimage.gaussian_filter1d(np.array(distance), _EVEN_WALLS, axis=0, mode="nearest")
     strip = Strip(line, long.frames[more:-more])
-    return Wall(strip, even.astype(np.float32), np.sqrt(area / np.pi), centre)
+    radius = np.sqrt(area / np.pi)
+    return Wall(strip, even.astype(np.float32), radius, centre, np.zeros(len(line)))
 
 
 def _longer(line: Array, more: int) -> Array:
@@ -168,9 +173,11 @@ def _own(p: Singles) -> tuple[Mask, Array, Array]:
     return own, area, centre
 
 
-def _distance(p: Singles, own: Mask, area: float) -> Singles:
+def _distance(p: Singles, own: Mask, area: float, centre: Array) -> Singles:
     """Distance to the wall [mm] of a section whose lumen has an area, ``(2 ACROSS, 2 ACROSS)``."""
-    fine = ndimage.zoom(p, _FINER, order=1, mode="nearest", grid_mode=True)
+    at = offsets()
+    nearer = (at[:, None] - centre[0]) ** 2 + (at - centre[1]) ** 2  # of pixels alike the nearer
+    fine = ndimage.zoom(p - _TIE * nearer, _FINER, order=1, mode="nearest", grid_mode=True)
     mine, pixel = fine[np.kron(own, np.ones((_FINER, _FINER), np.bool_))], PIXEL_MM / _FINER
     count = min(max(round(area / pixel**2), 4), len(mine))
     inside = fine >= np.partition(mine, -count)[-count]

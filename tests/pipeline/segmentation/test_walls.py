@@ -90,7 +90,7 @@ def test_nothing_there_is_a_thread_not_a_fault():
 
 def coronaries(lumen, owner, aorta=None):
     trees = tuple(
-        CoronaryTree(number, side, (), (0.0, 0.0, 4.0), 1.0)
+        CoronaryTree(number, side, (), (0.0, 0.0, 4.0), EDGE**3 * lumen[owner == number].sum())
         for number, side in ((1, "left"), (2, "right"))
         if (owner == number).any()
     )
@@ -154,3 +154,14 @@ def test_wider_than_a_section_a_vessel_stays():
     dark = replace(found, shares=wide)
     made = with_walls(dark, ct(wide), MODEL)
     assert np.abs(made.shares - wide).max() < 0.02
+
+
+def test_walls_that_cannot_be_are_not_taken(caplog):
+    """A network that sees no lumen along a vessel."""
+    exact = shares(throat)
+    found = coronaries(exact, exact > 0.5)
+    made = with_walls(found, ct(0 * exact), MODEL)
+    assert (made.shares == found.shares).all()
+    assert (made.owner == found.owner).all()
+    assert made.trees == found.trees
+    assert "its walls are not taken" in caplog.text
