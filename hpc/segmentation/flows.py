@@ -78,7 +78,7 @@ class Kept:
     def of(cls, anatomy: Scanned, side: str) -> Kept:
         """The wide part of a side's tree; the first walk leaves the aorta."""
         every = anatomy.arteries[side]
-        kept: list[Walk] = []
+        kept, healthy = list[Walk](), list[Walk]()
         counts = []
         for walk in every:
             wide = 2 * reference_radius(walk) >= LEAST_MM
@@ -91,8 +91,9 @@ class Kept:
             counts.append(np.arange(len(wide)) < (stop if good else 0))
             if good:
                 kept.append(Walk(walk.name, walk.points[:stop], walk.radius[:stop]))
+                healthy.append(Walk(walk.name, walk.points[:stop], reference_radius(walk)[:stop]))
         middles = np.concatenate([walk.points for walk in every])
-        inside = np.any([_gaps(middles, walk) < 0 for walk in kept], axis=0)
+        inside = np.any([_gaps(middles, walk) < 0 for walk in healthy], axis=0)
         outside = anatomy.aorta_distance(kept[0].points) > 0
         ends = {
             walk.name: walk.points[-1]

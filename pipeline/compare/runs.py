@@ -35,7 +35,8 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
     Returns:
         ``vessels``: at every end of the first run, or as far towards it as the second goes, its place [mm from the
         anatomical inlet], both FFR and their difference (second minus first); ``lesions``: the same distal of each
-        lesion of the first run, where its FFR is taken, whether the second has the lesion or not, and both stenoses;
+        lesion of the first run, where its FFR is taken (or, where the second's vessel is shorter, at the last common
+        place behind the lesion), whether the second has the lesion or not, and both stenoses;
         ``largest_difference``; ``mean_difference`` along all common centrelines, of magnitudes.
 
     Raises:
@@ -106,12 +107,18 @@ def _row(name: str, first: float, second: float | None) -> Row:
 def _beyond(
     lesion: Mapping[str, Any], curve: PullBack, places: cKDTree, ffr: npt.NDArray[np.float64]
 ) -> float | None:
-    """Mean difference of FFR where that of a lesion is taken; None where the other run has no vessel there."""
+    """Mean difference of FFR where that of a lesion is taken.
+
+    Where the other run's vessel ends before that, at the last common place behind the lesion; None where there is none.
+    """
     s, window = curve.abscissa_mm, lesion["distal_window"]
     at = (s >= window["start_mm"]) & (s <= window["stop_mm"])
     if not at.any():
         at[np.abs(s - window["stop_mm"]).argmin()] = True
     common, nearest = _common(curve, places)
+    if not (at & common).any():
+        at = np.zeros(len(s), np.bool_)
+        at[np.flatnonzero(common & (s >= lesion["end_mm"]) & (s <= window["stop_mm"]))[-1:]] = True
     at &= common
     return float((ffr[nearest] - curve.ffr)[at].mean()) if at.any() else None
 

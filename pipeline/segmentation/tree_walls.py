@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from pipeline.imaging import Volume
 from pipeline.segmentation.middles import middles_of
-from pipeline.segmentation.strips import Array, Singles
+from pipeline.segmentation.strips import Array, Singles, evenly
 from pipeline.segmentation.trees import Coronaries
 from pipeline.segmentation.unsure import FULL
 from pipeline.segmentation.wall_network import WallModel
@@ -22,6 +22,7 @@ _FADE_MM = 0.4  # so near to the end of its reach a wall counts less and less
 _WIDEST_MM, _WIDER_MM = 2.9, 0.3  # radius that a section holds; up to this much more it fades out
 _AORTA_MM, _FREE_MM = 0.8, 0.8  # so near to the aorta nothing changes; from there on it fades in
 _LEAST, _MOST = 0.6, 1.7  # of the volume a tree had: beyond, the network does not know what it sees
+_LINE = 0.2  # of a voxel's edge: so near to each other a line's points are looked up
 _NEAR_MM = 1.6  # about a tree's voxels, its walls are looked for
 
 
@@ -143,9 +144,14 @@ def _distances(walls: list[Wall], points: Array, edge: float) -> tuple[Array, Ar
 def _voxels(
     points: Array, affine: Array, low: Places, shape: tuple[int, ...]
 ) -> tuple[Places, ...]:
-    """The voxels of a box that hold points."""
-    index = np.rint((points - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T).astype(int) - low
-    return tuple(index[((index >= 0) & (index < shape)).all(axis=1)].T)
+    """The voxels of a box that a line of points runs through, from face to face."""
+    along = evenly(points, _LINE * _edge(affine))
+    index = np.rint((along - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T).astype(int) - low
+    steps = [index[:-1].copy() for _ in range(2)]  # over edges and corners one axis after the other
+    steps[0][:, 0] = index[1:, 0]
+    steps[1][:, :2] = index[1:, :2]
+    every = np.concatenate([index, *steps])
+    return tuple(every[((every >= 0) & (every < shape)).all(axis=1)].T)
 
 
 def _largest(mask: Mask) -> Mask:

@@ -26,6 +26,8 @@ _BEYOND = 12  # sections that the network sees behind both ends of a line
 _REACH, _REACH_MM = 1.25, 0.5  # so far from its middle, in radii and more, blood is a section's own
 _ROUNDS, _EVEN_CENTRES = 4, 2.0  # of finding that; sections, Gaussian
 _EVEN_AREAS, _EVEN_WALLS = 1.0, 0.7  # sections, Gaussian
+_VIEWS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (0, 1))  # mirrored along these axes
+_SPECK = 0.3  # of the section's largest part
 _TIE = 1e-5  # of probability, a square millimetre
 _FINER = 4  # pixels in a pixel where the wall is looked for
 _HALF_MM = PIXEL_MM / 2  # of those that its distance is kept on
@@ -140,7 +142,7 @@ def _longer(line: Array, more: int) -> Array:
 
 
 def _probability(hu: Singles, model: WallModel, blood_hu: float) -> Singles:
-    """Of lumen in the pixels of sections, from windows of `SECTIONS` that overlap by half."""
+    """Of lumen in the pixels of sections, from windows of `SECTIONS` that overlap by half, the mean of `_VIEWS`."""
     n = len(hu)
     starts = sorted({*range(0, n - SECTIONS, SECTIONS // 2), n - SECTIONS})
     rising = np.arange(SECTIONS) + 1.0
@@ -149,9 +151,11 @@ def _probability(hu: Singles, model: WallModel, blood_hu: float) -> Singles:
     with torch.inference_mode(), half_precision(torch.device("cpu")):
         for start in starts:
             here = slice(start, start + SECTIONS)
-            seen = inputs_of(torch.from_numpy(hu[None, here]), torch.tensor([blood_hu]))
-            total[here] += weight * torch.sigmoid(model.network(seen)[0, 0].float()).numpy()
-            sums[here] += weight
+            for axes in _VIEWS:
+                seen = torch.from_numpy(hu[here]).flip(axes)[None]
+                logits = model.network(inputs_of(seen, torch.tensor([blood_hu])))[0, 0].float()
+                total[here] += weight * torch.sigmoid(logits).flip(axes).numpy()
+            sums[here] += len(_VIEWS) * weight
     return np.asarray(total / sums, dtype=np.float32)
 
 
@@ -178,14 +182,24 @@ def _distance(p: Singles, own: Mask, area: float, centre: Array) -> Singles:
     at = offsets()
     nearer = (at[:, None] - centre[0]) ** 2 + (at - centre[1]) ** 2  # of pixels alike the nearer
     fine = ndimage.zoom(p - _TIE * nearer, _FINER, order=1, mode="nearest", grid_mode=True)
-    mine, pixel = fine[np.kron(own, np.ones((_FINER, _FINER), np.bool_))], PIXEL_MM / _FINER
+    here = np.kron(own, np.ones((_FINER, _FINER), np.bool_))
+    mine, pixel = fine[here], PIXEL_MM / _FINER
     count = min(max(round(area / pixel**2), 4), len(mine))
-    inside = fine >= np.partition(mine, -count)[-count]
+    inside = _without_specks(fine >= np.partition(mine, -count)[-count], here)
     off = ndimage.distance_transform_edt(~inside) - ndimage.distance_transform_edt(inside)
     distance = (off - 0.5 * np.sign(off)) * pixel
     many = _FINER // 2
     halves = distance.reshape(2 * ACROSS, many, 2 * ACROSS, many).mean(axis=(1, 3))
     return np.asarray(halves, dtype=np.float32)
+
+
+def _without_specks(inside: Mask, own: Mask) -> Mask:
+    """A section without what is small beside its own lumen, as noise and gaps in calcium are."""
+    parts, count = ndimage.label(inside)
+    sizes = np.bincount(parts[own], minlength=count + 1)
+    sizes[0] = 0
+    specks = (sizes > 0) & (sizes < _SPECK * sizes.max())
+    return np.asarray(inside & ~specks[parts])
 
 
 def _between(values: Array, place: Array) -> Array:
