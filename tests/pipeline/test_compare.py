@@ -76,6 +76,18 @@ def test_a_shorter_tree_is_compared_where_it_ends(solved, tmp_path):
     assert row["difference"] == pytest.approx(0.0, abs=0.002)
 
 
+def test_distal_of_a_lesion_where_the_other_run_ends_before_that(solved, tmp_path):
+    """At the last common place behind the lesion; where that lies inside the lesion it is not told."""
+    lesion = json.loads((solved / "ffr" / "ffr.json").read_text())["lesions"][0]
+    end, start = lesion["end_mm"], lesion["distal_window"]["start_mm"]
+    assert start - end > 1.0
+    other = _changed(solved, tmp_path / "b", offset=0.03, last_mm=0.5 * (end + start))
+    assert compare(solved, other)["lesions"][0]["difference"] == pytest.approx(-0.03, abs=0.003)
+    short = _changed(solved, tmp_path / "c", offset=0.03, last_mm=end - 1.0)
+    row = compare(solved, short)["lesions"][0]
+    assert (row["second"], row["difference"]) == (None, None)
+
+
 def test_a_lesion_the_other_run_does_not_have(solved, tmp_path):
     other = _changed(solved, tmp_path / "b", offset=0.03)
     file = other / "ffr" / "ffr.json"

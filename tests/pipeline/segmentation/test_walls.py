@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from pipeline.imaging import Volume
 from pipeline.segmentation.strips import STEP_MM
-from pipeline.segmentation.tree_walls import with_walls
+from pipeline.segmentation.tree_walls import _voxels, with_walls
 from pipeline.segmentation.trees import Coronaries, CoronaryTree
 from pipeline.segmentation.wall_network import WallDesign, WallModel
 from pipeline.segmentation.walls import wall_along
@@ -165,3 +165,26 @@ def test_walls_that_cannot_be_are_not_taken(caplog):
     assert (made.owner == found.owner).all()
     assert made.trees == found.trees
     assert "its walls are not taken" in caplog.text
+
+
+def test_specks_beside_a_lumen_are_none():
+    """Two bright threads beside a throat, no thicker than noise: the section keeps its own lumen."""
+    exact = shares(throat)
+    specks = shares(lambda z: 0.25 + 0 * z, x=1.3)
+    wall = wall_along(line(), ct(np.maximum(exact, specks)), MODEL, BLOOD)
+    points = np.array([[1.3, 0.0, 20.0], [0.0, 0.0, 20.0]])
+    told = wall.at(points)
+    assert told.distance[0] > 0.1
+    assert told.distance[1] < -0.3
+
+
+def test_threads_run_from_face_to_face():
+    way = np.column_stack([np.linspace(0, 6, 30), np.linspace(0, -5, 30), np.linspace(10, 17, 30)])
+    thread = np.zeros(SHAPE, bool)
+    thread[_voxels(way, AFFINE, np.zeros(3, int), SHAPE)] = True
+    assert ndimage.label(thread)[1] == 1  # faces only
+    index = np.argwhere(thread) @ AFFINE[:3, :3].T + AFFINE[:3, 3]
+    direction = way[-1] - way[0]
+    arm = index - way[0]
+    along = np.outer(arm @ direction / (direction @ direction), direction)
+    assert np.linalg.norm(arm - along, axis=1).max() < 1.5 * EDGE
