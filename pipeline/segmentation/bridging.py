@@ -42,6 +42,7 @@ _BRIGHT, _BRIGHT_PART = (
     0.10,
 )  # of blood; largest part of an artery's surroundings that is so bright
 _SHELL_MM = (0.7, 1.7)  # what is called its surroundings
+_AWAY_MM = 4.0  # from the aorta: so far away in the median is a piece that leaves it
 _GRAIN_VOXELS = 0.6  # noise of the CT that is taken out of a bridge's wall
 _HELD = 0.5  # of the width of a bridge's ends: the least that it has in calcium
 _EVEN_VOXELS = 1.0  # the same for the aorta's blood, in which no voxel may be dark
@@ -111,31 +112,48 @@ class Pieces:
         """Of a voxel."""
         return float(abs(np.linalg.det(self.affine[:3, :3])) ** (1 / 3))
 
-    def arteries(self) -> dict[int, Artery]:
+    def arteries(self, aorta: Mask) -> dict[int, Artery]:
         """The pieces that may be arteries, by number.
 
         An artery runs in fat and muscle: what lies against blood as bright as its own is part of a chamber's rim.
         Measured on test scans: of arteries' surroundings at most 0.07 are so bright, of rims at least 0.12 (a stub at
-        an ostium of its own: 0.31).
+        an ostium of its own: 0.31). The aorta beside a piece that leads away from it says nothing against it.
+
+        Args:
+            aorta: What may be one.
         """
         found = dict[int, Artery]()
         for number, box in enumerate(ndimage.find_objects(self.labels), start=1):
             if box is None or self.volumes_mm3[number] < LEAST_MM3:
                 continue
             blood, bright = self._own_blood(number, box)
+            if bright >= _BRIGHT_PART and self._leaves(number, box, aorta):
+                bright = self._own_blood(number, box, aorta)[1]
             if bright < _BRIGHT_PART:
                 at = np.argwhere(self.labels[box] == number) + _low(box)
                 found[number] = Artery(at, blood, float(self.volumes_mm3[number]))
         return found
 
-    def _own_blood(self, number: int, box: Box) -> tuple[float, float]:
-        """A piece's attenuation [HU], and the part of its surroundings that is nearly as bright."""
+    def _leaves(self, number: int, box: Box, aorta: Mask) -> bool:
+        """Whether a piece is beside the aorta at one end only: most of it is away."""
+        ends = np.array([[part.start for part in box], [part.stop - 1 for part in box]])
+        box = _box(ends, round(_AWAY_MM / self.edge_mm) + 1, self.labels.shape)
+        if not aorta[box].any():
+            return False
+        away = ndimage.distance_transform_edt(~aorta[box], sampling=self.edge_mm)
+        return bool(np.median(away[self.labels[box] == number]) > _AWAY_MM)
+
+    def _own_blood(self, number: int, box: Box, but: Mask | None = None) -> tuple[float, float]:
+        """A piece's attenuation [HU], and the part of its surroundings that is nearly as bright, but for a mask."""
         ends = np.array([[part.start for part in box], [part.stop - 1 for part in box]])
         box = _box(ends, round(_SHELL_MM[1] / self.edge_mm) + 1, self.labels.shape)
         mine, hu = self.labels[box] == number, self.hu[box]
         depth = _told(np.where(mine, self.depth[box], 0.0), self.calcium[box])
         off = ndimage.distance_transform_edt(~mine, sampling=self.edge_mm)
-        around = hu[(off > _SHELL_MM[0]) & (off < _SHELL_MM[1]) & ~self.calcium[box]]
+        shell = (off > _SHELL_MM[0]) & (off < _SHELL_MM[1]) & ~self.calcium[box]
+        if but is not None:
+            shell &= ~ndimage.binary_dilation(but[box])
+        around = hu[shell]
         blood = float(np.median(hu[depth >= 0.7 * depth.max()]))
         bright = around > TISSUE_HU + _BRIGHT * (blood - TISSUE_HU)
         return blood, float(np.mean(bright)) if len(around) else 0.0

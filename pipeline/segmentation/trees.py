@@ -192,7 +192,7 @@ def _best(aortic: Mask, pieces: Pieces, lumen: npt.NDArray[np.float32]) -> Bridg
             "looked for where it leaves the aorta. Give a contrast-enhanced CT of the whole heart at 0.5 mm or finer, "
             "or a label map (input.kind: labels)"
         )
-    arteries, best, most = pieces.arteries(), None, -1
+    arteries, best, most = pieces.arteries(aortic), None, -1
     for k in large:
         bridging = Bridging(pieces, arteries, labels == k, lumen)
         bridging.run()

@@ -1,12 +1,14 @@
 """Probabilities to trees: what hangs on the aorta is kept, gaps are bridged, strays are dropped, sides are told."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, label
 
 from meshing.errors import ComputationError
 from pipeline.segmentation.predict import Probabilities
-from pipeline.segmentation.trees import coronary_trees
+from pipeline.segmentation.trees import _pieces, coronary_trees
 
 H = 0.5
 SHAPE = (120, 80, 60)
@@ -105,6 +107,25 @@ def test_a_chamber_rim_is_no_artery():
     coronaries = coronary_trees(found(LEFT | rim, hu=hu))
     assert (coronaries.owner > 0)[LEFT].all()
     assert not (coronaries.owner > 0)[rim].any()
+
+
+def test_the_aorta_beside_a_trunk_is_no_chamber():
+    """A trunk that runs along the aorta and past a chamber is an artery; a rim on the aorta is none."""
+    angle = np.radians(np.linspace(-60, 20, 12))
+    bow = [(30 + 10.4 * np.cos(t), 20 + 10.4 * np.sin(t), 15) for t in angle]
+    way = [*bow, (58, 38, 28)]
+    trunk = np.any([rod(a, b, 1.2) for a, b in pairwise(way)], axis=0)
+    chamber = ball([53, 28, 25], 5.6)
+    trunk &= ~AORTA & ~chamber
+    rim = ball([30, 20, 15], 11.5) & ~ball([30, 20, 15], 9.5) & (X[..., 0] < 28)
+    none = np.zeros(SHAPE, bool)
+    for lumen, artery in ((trunk, True), (rim, False)):
+        hu = ct(lumen, chamber)
+        pieces = _pieces(found(lumen, hu=hu), lumen.astype(np.float32), none)
+        assert not pieces.arteries(none)
+        assert bool(pieces.arteries(AORTA)) == artery
+    coronaries = coronary_trees(found(trunk, hu=ct(trunk, chamber)))
+    assert (coronaries.owner > 0)[trunk].mean() > 0.95
 
 
 def test_the_aorta_is_what_arteries_leave():
