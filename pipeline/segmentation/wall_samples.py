@@ -24,15 +24,9 @@ SECTIONS = 56
 _CUBE_MM = 30.0
 _THROATS, _OSTIA = 0.65, 0.1  # parts of the samples; the rest: any coronary
 _MOVED = 0.15
-_OFF, _OFF_MM = (
-    0.45,
-    0.35,
-)  # how far a found middle is off: of the radius, and at most of a millimetre
+_OFF, _OFF_MM = 0.45, 0.35  # a found middle is off by this part of the radius; by so much at most
 _AORTA_MM = 0.8  # nearer to the aorta nothing is asked
-_AROUND, _AROUND_MM = (
-    1.2,
-    0.45,
-)  # so far from its middle a vessel's own blood lies, of its healthy radius and more
+_AROUND, _AROUND_MM = 1.2, 0.45  # so far, in healthy radii and more, blood is a vessel's own
 
 
 @dataclass(frozen=True, slots=True)
