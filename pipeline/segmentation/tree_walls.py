@@ -48,8 +48,10 @@ def with_walls(
         body = found.owner == tree.number
         lines = middles_of(body, found.affine, np.array(tree.ostium_mm))
         box = _box(body, found.affine)
+        depth = ndimage.distance_transform_edt(body[box]) * _edge(found.affine)
+        radius = ndimage.maximum_filter(depth, 3)
         walls = [
-            _remembering(wall_along(line, ct, model, found.blood_hu), body[box], found.affine, box)
+            _remembering(wall_along(line, ct, model, found.blood_hu), radius, found.affine, box)
             for line in lines
         ]
         part, mine = _put(walls, found, tree.number, box)
@@ -71,12 +73,11 @@ def with_walls(
     return replace(found, shares=shares, owner=owner, trees=tuple(trees))
 
 
-def _remembering(wall: Wall, body: Mask, affine: Array, box: tuple[slice, ...]) -> Wall:
-    """A wall with the radius that the body had there."""
-    depth = ndimage.distance_transform_edt(body) * _edge(affine)
+def _remembering(wall: Wall, radius: Array, affine: Array, box: tuple[slice, ...]) -> Wall:
+    """A wall with the radius [mm] that the tree had there."""
     low = np.array([part.start for part in box])
     index = (wall.middles - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T - low
-    before = ndimage.map_coordinates(ndimage.maximum_filter(depth, 3), index.T, order=0)
+    before = ndimage.map_coordinates(radius, index.T, order=0)
     return replace(wall, before=np.asarray(before))
 
 
